@@ -1,0 +1,128 @@
+"""Every error the gateway can tell anybody, as one tree.
+
+    VoiceError
+    ├── ClientError           the client broke a rule; the session goes on where it can
+    │   ├── BadMessage        bad_message        not JSON, wrong types, unknown values
+    │   ├── BadOption         bad_option         an option that is unknown, of the wrong type or out of range
+    │   ├── UnknownVoice      unknown_voice
+    │   ├── UnknownBackend    unknown_backend
+    │   ├── TextTooLong       text_too_long
+    │   ├── EmptyText         empty_text
+    │   ├── Unauthorized      unauthorized
+    │   ├── IdleTimeout       idle_timeout
+    │   ├── SlowClient        slow_client
+    │   └── Poisoned          poisoned           this client's text killed workers twice
+    └── ServerError           the gateway or a backend could not do its part
+        ├── BackendUnavailable  backend_unavailable
+        ├── Overloaded          overloaded
+        ├── SentenceFailed      sentence_failed
+        ├── GoingAway           going_away
+        └── TooManyConnections  too_many_connections
+
+A code is stable: clients may match on it. The message is for a person and says what to do next; it never holds the
+text of an internal exception, a path, or another client's words.
+"""
+
+from __future__ import annotations
+
+
+class VoiceError(Exception):
+    """An error with a stable code.
+
+    `code` is snake_case. `http_status` is what an HTTP door answers. `close_code` is the WebSocket close code, or None
+    when the session goes on. `field` names the part of the client's message that was wrong.
+    """
+
+    code = "internal_error"
+    http_status = 500
+    close_code: int | None = None
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+
+
+class ClientError(VoiceError):
+    http_status = 400
+
+
+class BadMessage(ClientError):
+    code = "bad_message"
+
+
+class BadOption(ClientError):
+    code = "bad_option"
+
+
+class UnknownVoice(ClientError):
+    code = "unknown_voice"
+    http_status = 404
+
+
+class UnknownBackend(ClientError):
+    code = "unknown_backend"
+    http_status = 404
+
+
+class TextTooLong(ClientError):
+    code = "text_too_long"
+    http_status = 413
+
+
+class EmptyText(ClientError):
+    code = "empty_text"
+
+
+class Unauthorized(ClientError):
+    code = "unauthorized"
+    http_status = 401
+    close_code = 1008
+
+
+class IdleTimeout(ClientError):
+    code = "idle_timeout"
+    http_status = 408
+    close_code = 1008
+
+
+class SlowClient(ClientError):
+    code = "slow_client"
+    http_status = 408
+    close_code = 1008
+
+
+class Poisoned(ClientError):
+    code = "poisoned"
+    http_status = 422
+    close_code = 1011
+
+
+class ServerError(VoiceError):
+    http_status = 500
+
+
+class BackendUnavailable(ServerError):
+    code = "backend_unavailable"
+    http_status = 503
+
+
+class Overloaded(ServerError):
+    code = "overloaded"
+    http_status = 503
+
+
+class SentenceFailed(ServerError):
+    code = "sentence_failed"
+
+
+class GoingAway(ServerError):
+    code = "going_away"
+    http_status = 503
+    close_code = 1012
+
+
+class TooManyConnections(ServerError):
+    code = "too_many_connections"
+    http_status = 503
+    close_code = 1013

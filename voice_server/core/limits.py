@@ -1,0 +1,75 @@
+"""Every limit and timeout of the gateway: its unit, its default, and why.
+
+No other module holds such a number. A test or a small machine scales them with `dataclasses.replace`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class TextLimits:
+    message_bytes: int = 64 * 1024  # one WebSocket message; a token is under 1 KiB
+    token_chars: int = 4 * 1024
+    pending_chars: int = 32 * 1024  # accepted but not yet spoken: a whole LLM answer may arrive before its first word
+    stream_chars: int = 200 * 1024  # one answer
+    sentence_soft_chars: int = 250  # ~17 s of speech at 15 characters a second; cut at a clause mark from here on
+    sentence_hard_chars: int = 400  # engines lose prosody and memory beyond this
+    lookahead_chars: int = 12  # decides doubtful sentence ends: measured to equal whole-text splitting
+    idle_s: float = 0.3  # a doubtful end is taken for a true one when the model stalls this long
+
+
+@dataclass(frozen=True, slots=True)
+class StreamLimits:
+    ahead_s: float = 10.0  # undelivered audio above which no new sentence of a stream is started
+    ahead_sentences: int = 2  # sentences rendered or open ahead of the listener while others wait
+    send_s: float = 10.0  # one send to a client that does not read; then the socket is aborted
+    tcp_user_timeout_s: float = 20.0  # the kernel's own limit on unacknowledged data: close() alone never ends
+    ping_s: float = 20.0  # WebSocket ping interval, and the wait for its pong
+    first_message_s: float = 10.0  # silence before the first message: slow-loris
+    idle_s: float = 300.0  # silence with nothing to say
+    queue_wait_s: float = 15.0  # a first sentence that no worker took by then is refused: fail fast
+    connections: int = 1024
+    connections_per_address: int = 32
+    waiting_per_worker: int = 16  # streams in line, times the workers of the pool
+    seconds_per_char: float = 0.15  # a sentence's audio may be this long (2.2 x normal speech) ...
+    sentence_min_s: float = 10.0  # ... or this, whichever is more; beyond it the engine is babbling
+    deaths_per_stream: int = 2  # workers one stream may kill before it is closed as poisoned
+    retry_fade_s: float = 0.005  # at the seam of a re-rendered sentence
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLimits:
+    control_frame_bytes: int = 64 * 1024
+    audio_frame_bytes: int = 1024 * 1024
+    load_s: float = 180.0
+    parallel_loads: int = 2  # load peaks cause out-of-memory
+    ping_every_s: float = 5.0  # idle workers only: a busy one proves itself by audio
+    ping_wait_s: float = 2.0
+    ping_misses: int = 2
+    first_chunk_s: float = 15.0
+    chunk_gap_s: float = 10.0
+    cancel_s: float = 2.0  # an engine that has not let go of a cancelled render by then is replaced
+    write_s: float = 2.0  # a worker that does not read its socket
+    stop_s: float = 5.0  # asked politely, before SIGKILL
+    dump_s: float = 0.5  # to write its stack before SIGKILL
+    log_bytes: int = 64 * 1024  # of stderr kept
+    log_lines_per_s: int = 50
+    log_line_bytes: int = 4 * 1024
+    backoff_first_s: float = 0.5  # doubled at each death ...
+    backoff_max_s: float = 30.0
+    backoff_jitter: float = 0.25  # a part of the delay, up or down
+    healthy_s: float = 60.0  # of service, after which back-off starts anew
+    crash_loop_starts: int = 5  # starts within the window below that make a slot BROKEN
+    crash_loop_window_s: float = 60.0
+    probe_s: float = 60.0  # a BROKEN slot tries once in this time
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    text: TextLimits = TextLimits()
+    stream: StreamLimits = StreamLimits()
+    worker: WorkerLimits = WorkerLimits()
+    drain_s: float = 30.0  # SIGTERM: running answers may finish; a second signal ends it now
+    header_s: float = 10.0  # an HTTP request line and its headers

@@ -1,0 +1,212 @@
+"""The messages of the worker wire, one frozen dataclass each, and their form as msgpack maps.
+
+Every message that belongs to a render carries its `render_id`, so that late audio of a cancelled render can never be
+taken for audio of the next one. Times are relative seconds: the two sides may not share a clock.
+
+    gateway -> worker    load  render  cancel  deadline  ping  stop
+    worker -> gateway    hello  progress  ready  load_failed  audio  done  cancelled  failed  pong
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Dict, List, Tuple, Type, Union, get_type_hints
+
+PROTOCOL_VERSION = 1
+
+
+class WireError(Exception):
+    """The peer broke the rules of the wire; nothing more it says can be trusted."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """The first message a worker gets: which adapter to build, and how."""
+
+    type: ClassVar[str] = "load"
+    adapter: str  # "package.module:Class", "package.module", "/path/file.py:Class" or "/path/file.py"
+    device: str  # "cpu" or "cuda"; which GPU is chosen by CUDA_VISIBLE_DEVICES
+    options: Dict[str, Any] = field(default_factory=dict)  # keyword arguments of the adapter
+    warmup_text: str = ""  # rendered once before `ready`; empty skips the warm-up
+
+
+@dataclass(frozen=True)
+class Render:
+    """Turn one sentence into audio."""
+
+    type: ClassVar[str] = "render"
+    render_id: int
+    text: str
+    voice: str  # "" is the adapter's first voice
+    options: Dict[str, Any] = field(default_factory=dict)
+    due_in_s: float = 0.0  # when the listener runs out of audio, from now; the most urgent open render is stepped first
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """Close a render. Harmless when it crosses the render's last message on the wire."""
+
+    type: ClassVar[str] = "cancel"
+    render_id: int
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """The listener's playhead moved: a render is due earlier or later than was said."""
+
+    type: ClassVar[str] = "deadline"
+    render_id: int
+    due_in_s: float
+
+
+@dataclass(frozen=True)
+class Ping:
+    type: ClassVar[str] = "ping"
+    nonce: int
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Close open renders and exit."""
+
+    type: ClassVar[str] = "stop"
+
+
+@dataclass(frozen=True)
+class Hello:
+    """First words of a worker, before it imports any engine."""
+
+    type: ClassVar[str] = "hello"
+    protocol_version: int
+    pid: int
+    python: str  # "3.11.7"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a loading worker is busy with; each one proves that it is alive."""
+
+    type: ClassVar[str] = "progress"
+    text: str
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The adapter is loaded and warm."""
+
+    type: ClassVar[str] = "ready"
+    sample_rate: int  # Hz
+    capacity: int  # renders that may be open at once
+    voices: List[str]
+    deterministic: bool = False  # the same render gives the same bytes, on any worker
+
+
+@dataclass(frozen=True)
+class LoadFailed:
+    """The adapter could not be built; the worker exits after this."""
+
+    type: ClassVar[str] = "load_failed"
+    message: str
+    retryable: bool = True  # False: a configuration error that another start cannot mend
+
+
+@dataclass(frozen=True)
+class Audio:
+    """One chunk: mono PCM s16le at the worker's rate, never of odd length. `index` counts from 0 without gaps."""
+
+    type: ClassVar[str] = "audio"
+    render_id: int
+    index: int
+    pcm: bytes
+
+
+@dataclass(frozen=True)
+class Done:
+    type: ClassVar[str] = "done"
+    render_id: int
+    chunks: int
+    truncated: bool = False  # the engine hit its length cap
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """The engine has let go of a cancelled render."""
+
+    type: ClassVar[str] = "cancelled"
+    render_id: int
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A render failed; the worker lives on unless it says `fatal`."""
+
+    type: ClassVar[str] = "failed"
+    render_id: int
+    code: str  # "render_failed", "out_of_memory", "bad_text", "unknown_voice", "bad_option"
+    message: str
+    retryable: bool = True
+    fatal: bool = False  # the engine cannot be used any more: replace this worker
+
+
+@dataclass(frozen=True)
+class Pong:
+    type: ClassVar[str] = "pong"
+    nonce: int
+
+
+GatewayMessage = Union[Load, Render, Cancel, Deadline, Ping, Stop]
+WorkerMessage = Union[Hello, Progress, Ready, LoadFailed, Audio, Done, Cancelled, Failed, Pong]
+Message = Union[GatewayMessage, WorkerMessage]
+
+_GATEWAY: Tuple[Type[Any], ...] = (Load, Render, Cancel, Deadline, Ping, Stop)
+_WORKER: Tuple[Type[Any], ...] = (Hello, Progress, Ready, LoadFailed, Audio, Done, Cancelled, Failed, Pong)
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+_CHECKS = {
+    str: lambda value: isinstance(value, str),
+    int: _is_int,
+    float: lambda value: isinstance(value, float) or _is_int(value),
+    bool: lambda value: isinstance(value, bool),
+    bytes: lambda value: isinstance(value, bytes),
+    Dict[str, Any]: lambda value: isinstance(value, dict),
+    List[str]: lambda value: isinstance(value, list) and all(isinstance(item, str) for item in value),
+}
+
+
+def _shape(cls: Type[Any]) -> List[Tuple[str, Any]]:
+    hints = get_type_hints(cls)
+    return [(item.name, _CHECKS[hints[item.name]]) for item in fields(cls)]
+
+
+_SHAPES: Dict[str, Tuple[Type[Any], List[Tuple[str, Any]]]] = {cls.type: (cls, _shape(cls)) for cls in _GATEWAY + _WORKER}
+
+
+def to_wire(message: Message) -> Dict[str, Any]:
+    """The msgpack map of a message."""
+    return {"type": message.type, **vars(message)}
+
+
+def from_wire(data: object) -> Message:
+    """The message of a decoded msgpack object. Raises WireError for anything that is not exactly one of ours."""
+    if not isinstance(data, dict):
+        raise WireError(f"a message is a map, not {type(data).__name__}")
+    kind = data.get("type")
+    shape = _SHAPES.get(kind) if isinstance(kind, str) else None
+    if shape is None:
+        raise WireError(f"unknown message type {str(kind)[:40]!r}")
+    cls, checks = shape
+    values: Dict[str, Any] = {}
+    for name, is_valid in checks:
+        if name not in data:
+            continue
+        if not is_valid(data[name]):
+            raise WireError(f"{cls.type}.{name} has a wrong type")
+        values[name] = data[name]
+    try:
+        return cls(**values)  # type: ignore[no-any-return]
+    except TypeError as missing:
+        raise WireError(f"{cls.type} lacks a field") from missing
