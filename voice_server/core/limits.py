@@ -27,8 +27,8 @@ class StreamLimits:
     send_s: float = 10.0  # one send to a client that does not read; then the socket is aborted
     tcp_user_timeout_s: float = 20.0  # the kernel's own limit on unacknowledged data: close() alone never ends
     ping_s: float = 20.0  # WebSocket ping interval, and the wait for its pong
-    first_message_s: float = 10.0  # silence before the first message: slow-loris
-    idle_s: float = 300.0  # silence with nothing to say
+    idle_s: float = 300.0  # silence with nothing to say; a model may think long before its first token
+    file_slack_s: float = 30.0  # a whole-file request is due this long after it was asked for: nobody listens meanwhile
     queue_wait_s: float = 15.0  # a first sentence that no worker took by then is refused: fail fast
     connections: int = 1024
     connections_per_address: int = 32
@@ -36,6 +36,10 @@ class StreamLimits:
     seconds_per_char: float = 0.15  # a sentence's audio may be this long (2.2 x normal speech) ...
     sentence_min_s: float = 10.0  # ... or this, whichever is more; beyond it the engine is babbling
     deaths_per_stream: int = 2  # workers one stream may kill before it is closed as poisoned
+    sample_rate: int = 24_000  # Hz, what a client gets unless it asks: the original's constant
+    sample_rate_min: int = 8_000  # telephone
+    sample_rate_max: int = 48_000
+    coalesce_bytes: int = 32 * 1024  # audio that waits for one client is sent in messages of up to this
     retry_fade_s: float = 0.005  # at the seam of a re-rendered sentence
 
 
@@ -64,6 +68,15 @@ class WorkerLimits:
     crash_loop_starts: int = 5  # starts within the window below that make a slot BROKEN
     crash_loop_window_s: float = 60.0
     probe_s: float = 60.0  # a BROKEN slot tries once in this time
+
+
+@dataclass(frozen=True, slots=True)
+class TerminalLimits:
+    connect_s: float = 10.0  # the WebSocket handshake of client.py
+    message_bytes: int = 16 * 1024 * 1024  # one message from the server: a 1 MiB worker frame resampled sixfold, twice
+    unspoken_chars: int = 16 * 1024  # sent but not yet spoken: half of what the server accepts
+    gap_s: float = 0.01  # shorter pauses in the audio are jitter that any player's buffer hides
+    refresh_s: float = 0.08  # of the live view: smooth to the eye, and little CPU
 
 
 @dataclass(frozen=True, slots=True)

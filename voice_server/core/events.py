@@ -1,0 +1,99 @@
+"""What a stream tells its client, one value object per event. A door's protocol table turns them into messages.
+
+Between `SentenceStarted` and `SentenceEnded` of one index all `AudioChunk`s are of that index; indexes rise. Every
+answer ends with exactly one of `AnswerDone` and `AnswerCancelled`; `Problem`s may come before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .errors import VoiceError
+
+
+@dataclass(frozen=True, slots=True)
+class StreamReady:
+    backend: str
+    voice: str
+    sample_rate: int  # Hz of the PCM s16le mono this stream will get
+
+
+@dataclass(frozen=True, slots=True)
+class FormatChanged:
+    sample_rate: int
+
+
+@dataclass(frozen=True, slots=True)
+class SentenceAccepted:
+    index: int
+    text: str  # the client's own words
+
+
+@dataclass(frozen=True, slots=True)
+class SentenceQueued:
+    position: int  # in the line of waiting streams, from 1
+    reason: str  # "busy" or "loading"
+
+
+@dataclass(frozen=True, slots=True)
+class SentenceRendering:
+    index: int
+    text: str
+    queue_depth: int  # sentences of this stream still waiting for a worker
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class SentenceStarted:
+    index: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class AudioChunk:
+    index: int
+    pcm: bytes  # s16le, whole samples
+
+
+@dataclass(frozen=True, slots=True)
+class SentenceEnded:
+    index: int
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class SentenceResumed:
+    index: int
+    exact: bool  # the second rendering equals the first bit by bit
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    error: VoiceError
+    sentence: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerCancelled:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerDone:
+    pass
+
+
+Event = (
+    StreamReady
+    | FormatChanged
+    | SentenceAccepted
+    | SentenceQueued
+    | SentenceRendering
+    | SentenceStarted
+    | AudioChunk
+    | SentenceEnded
+    | SentenceResumed
+    | Problem
+    | AnswerCancelled
+    | AnswerDone
+)

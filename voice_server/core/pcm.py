@@ -1,0 +1,61 @@
+"""Arithmetic on PCM: signed 16-bit little-endian, mono, the only format inside the gateway.
+
+Workers deliver it, so the gateway converts only when a client asked for another sample rate.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+import soxr
+
+SAMPLE_BYTES = 2
+UNKNOWN_LENGTH = (
+    0xFFFFFFFF  # in a WAV header that is written before its data: what api.openai.com sends, players accept it
+)
+
+
+def duration_s(pcm_bytes: int, sample_rate: int) -> float:
+    return pcm_bytes / (SAMPLE_BYTES * sample_rate)
+
+
+def byte_count(seconds: float, sample_rate: int) -> int:
+    """Bytes of `seconds` of audio, in whole samples."""
+    return int(seconds * sample_rate) * SAMPLE_BYTES
+
+
+def fade_in(pcm: bytes, sample_rate: int, seconds: float) -> bytes:
+    """The same audio with a linear rise over its first `seconds`, so that a seam does not click."""
+    samples = np.frombuffer(pcm, dtype="<i2").astype(np.float32)
+    length = min(len(samples), int(seconds * sample_rate))
+    samples[:length] *= np.linspace(0.0, 1.0, length, endpoint=False, dtype=np.float32)
+    return samples.astype("<i2").tobytes()
+
+
+def wav_header(sample_rate: int, data_bytes: int | None) -> bytes:
+    """The 44 bytes before PCM s16le mono data; `None` where the length is not known yet (RIFF, WAVE_FORMAT_PCM)."""
+    data = UNKNOWN_LENGTH if data_bytes is None else data_bytes
+    riff = UNKNOWN_LENGTH if data_bytes is None else data_bytes + 36
+    fmt = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, sample_rate, sample_rate * SAMPLE_BYTES, SAMPLE_BYTES, 16)
+    return struct.pack("<4sI4s", b"RIFF", riff, b"WAVE") + fmt + struct.pack("<4sI", b"data", data)
+
+
+class Resampler:
+    """One sentence from the worker's rate to the client's, chunk by chunk; streamed equals one-shot bit for bit.
+
+    soxr's HQ filter holds back about 37 ms of audio until `flush`.
+    """
+
+    def __init__(self, from_rate: int, to_rate: int) -> None:
+        self._stream = soxr.ResampleStream(from_rate, to_rate, 1, dtype="int16")
+
+    def push(self, pcm: bytes) -> bytes:
+        return self._convert(pcm, last=False)
+
+    def flush(self) -> bytes:
+        return self._convert(b"", last=True)
+
+    def _convert(self, pcm: bytes, *, last: bool) -> bytes:
+        samples = self._stream.resample_chunk(np.frombuffer(pcm, dtype="<i2"), last=last)
+        return bytes(samples.astype("<i2", copy=False).tobytes())

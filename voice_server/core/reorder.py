@@ -1,0 +1,123 @@
+"""Chunks of many sentences in, head-of-line events out: never twice, never out of order.
+
+Sentences render side by side, listeners hear one after the other. The buffer owns how many bytes of each sentence have
+been released — they cannot be unsent — so it alone can say what a second rendering of a half-heard sentence must leave
+out. It does not know why a sentence starts over, nor who renders it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from . import pcm as audio
+from .errors import VoiceError
+from .events import AudioChunk, Event, Problem, SentenceEnded, SentenceResumed, SentenceStarted
+
+
+@dataclass(slots=True)
+class _Sentence:
+    text: str
+    chunks: deque[bytes] = field(default_factory=deque)
+    released_bytes: int = 0
+    skip_bytes: int = 0  # of a second rendering: the listener has them
+    seam: SentenceResumed | None = None  # to be told before the first byte behind the seam
+    closed: bool = False
+    problem: VoiceError | None = None
+
+
+class ReorderBuffer:
+    """Every method returns the events that its news releases; `index` counts up from 0 in the order of `open`."""
+
+    def __init__(self, sample_rate: int, fade_s: float) -> None:
+        self._sample_rate = sample_rate
+        self._fade_s = fade_s
+        self._sentences: dict[int, _Sentence] = {}
+        self._next = 0
+        self._head = 0
+        self._held_bytes = 0
+
+    @property
+    def held_bytes(self) -> int:
+        """Audio that waits behind the head."""
+        return self._held_bytes
+
+    @property
+    def is_empty(self) -> bool:
+        return self._head == self._next
+
+    def open(self, text: str) -> int:
+        """A new last sentence; returns its index."""
+        self._sentences[self._next] = _Sentence(text)
+        self._next += 1
+        return self._next - 1
+
+    def push(self, index: int, pcm: bytes) -> list[Event]:
+        sentence = self._sentences[index]
+        if sentence.skip_bytes:
+            skipped = min(sentence.skip_bytes, len(pcm))
+            sentence.skip_bytes -= skipped
+            pcm = pcm[skipped:]
+        if not pcm:
+            return []
+        if sentence.seam and not sentence.seam.exact and not sentence.chunks:
+            pcm = audio.fade_in(pcm, self._sample_rate, self._fade_s)
+        sentence.chunks.append(pcm)
+        self._held_bytes += len(pcm)
+        return self._release() if index == self._head else []
+
+    def close(self, index: int) -> list[Event]:
+        """The sentence's audio is complete."""
+        self._sentences[index].closed = True
+        return self._release()
+
+    def fail(self, index: int, error: VoiceError) -> list[Event]:
+        """The sentence gets no more audio. What it has is still heard."""
+        self._sentences[index].problem = error
+        return self.close(index)
+
+    def restart(self, index: int, *, exact: bool) -> bool:
+        """Its render died and another one starts from the beginning. True when the listener has heard a part of it."""
+        sentence = self._sentences[index]
+        self._held_bytes -= sum(map(len, sentence.chunks))
+        sentence.chunks.clear()
+        sentence.skip_bytes = sentence.released_bytes
+        heard = sentence.released_bytes > 0
+        sentence.seam = SentenceResumed(index, exact) if heard else None
+        return heard
+
+    def released(self, index: int) -> int:
+        """Bytes of the sentence that were released so far."""
+        sentence = self._sentences.get(index)
+        return sentence.released_bytes if sentence else 0
+
+    def _release(self) -> list[Event]:
+        events: list[Event] = []
+        while sentence := self._sentences.get(self._head):
+            self._release_audio(sentence, events)
+            if not sentence.closed:
+                break
+            self._end(sentence, events)
+        return events
+
+    def _release_audio(self, sentence: _Sentence, events: list[Event]) -> None:
+        if not sentence.chunks:
+            return
+        if not sentence.released_bytes:
+            events.append(SentenceStarted(self._head, sentence.text))
+        if sentence.seam:
+            events.append(sentence.seam)
+            sentence.seam = None
+        for pcm in sentence.chunks:
+            events.append(AudioChunk(self._head, pcm))
+            sentence.released_bytes += len(pcm)
+            self._held_bytes -= len(pcm)
+        sentence.chunks.clear()
+
+    def _end(self, sentence: _Sentence, events: list[Event]) -> None:
+        if sentence.released_bytes:
+            events.append(SentenceEnded(self._head, audio.duration_s(sentence.released_bytes, self._sample_rate)))
+        if sentence.problem:
+            events.append(Problem(sentence.problem, self._head))
+        del self._sentences[self._head]
+        self._head += 1

@@ -1,0 +1,126 @@
+"""The table of `/stream-tokens`: client messages in → typed requests; events → messages out.
+
+docs/stream-tokens.md is its specification. A client written for the original Voice Server speaks a subset of it.
+msgspec refuses what plain JSON lets through: lone surrogates, NaN, depth bombs, wrong types (facts measured on 0.20).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from .errors import BadMessage, TextTooLong
+from .events import (
+    AnswerCancelled,
+    AnswerDone,
+    AudioChunk,
+    Event,
+    FormatChanged,
+    Problem,
+    SentenceAccepted,
+    SentenceEnded,
+    SentenceQueued,
+    SentenceRendering,
+    SentenceResumed,
+    SentenceStarted,
+    StreamReady,
+)
+from .limits import Limits
+
+PROTOCOL = 1
+AUDIO_FORMAT = "pcm_s16le"
+SENTENCE_CHARS = 50  # of the sentence in a `generating` message, as the original has it
+NATIVE = "native"
+
+
+class ClientMessage(msgspec.Struct, frozen=True):
+    """What a client may say. Fields are in the order in which they are applied; unknown keys are ignored."""
+
+    cancel: bool = False
+    voice: str | None = None
+    opts: dict[str, Any] | None = None
+    sample_rate: int | Literal["native"] | None = None
+    keep_open: bool | None = None
+    token: str | None = None
+    flush: bool = False
+    done: bool | int | str | None = None  # the original takes anything truthy
+
+
+_decoder = msgspec.json.Decoder(ClientMessage)
+_encoder = msgspec.json.Encoder()
+
+
+def decode(data: str | bytes, limits: Limits) -> ClientMessage:
+    """The client's message. Raises BadMessage or TextTooLong with the field that is wrong."""
+    try:
+        message = _decoder.decode(data)
+    except msgspec.ValidationError as problem:
+        what, _, path = str(problem).partition(" - at `$")
+        raise BadMessage(what, field=path.strip("`.") or None) from None
+    except (ValueError, RecursionError):
+        raise BadMessage("a message is one JSON object, in UTF-8") from None
+    return _checked(message, limits)
+
+
+def from_query(query: dict[str, str], limits: Limits) -> ClientMessage:
+    """The part of a first message that may stand in the URL: voice, sample_rate, keep_open."""
+    known = {key: query[key] for key in ("voice", "sample_rate", "keep_open") if key in query}
+    try:
+        message = msgspec.convert(known, ClientMessage, strict=False)
+    except msgspec.ValidationError as problem:
+        what, _, path = str(problem).partition(" - at `$")
+        raise BadMessage(what, field=path.strip("`.") or None) from None
+    return _checked(message, limits)
+
+
+def _checked(message: ClientMessage, limits: Limits) -> ClientMessage:
+    lowest, highest = limits.stream.sample_rate_min, limits.stream.sample_rate_max
+    if isinstance(message.sample_rate, int) and not lowest <= message.sample_rate <= highest:
+        raise BadMessage(f"sample_rate is {lowest} to {highest} Hz or 'native'", field="sample_rate")
+    if message.token is not None and len(message.token) > limits.text.token_chars:
+        raise TextTooLong(f"a token has at most {limits.text.token_chars} characters", field="token")
+    return message
+
+
+def encode(event: Event) -> str | bytes:
+    """The WebSocket message of an event: bytes are a binary message, a string is a text message."""
+    if isinstance(event, AudioChunk):
+        return event.pcm
+    return _encoder.encode(message_of(event)).decode()
+
+
+def message_of(event: Event) -> dict[str, Any]:
+    """The JSON object of every event but audio."""
+    match event:
+        case StreamReady(backend, voice, rate):
+            return {"type": "ready", "protocol": PROTOCOL, "backend": backend, "voice": voice, **_format(rate)}
+        case FormatChanged(rate):
+            return {"type": "format", **_format(rate)}
+        case SentenceAccepted(index, text):
+            return {"type": "sentence", "event": "accepted", "index": index, "text": text}
+        case SentenceQueued(position, reason):
+            return {"type": "queued", "position": position, "reason": reason}
+        case SentenceRendering(index, text, queue_depth, worker):
+            short = text if len(text) <= SENTENCE_CHARS else text[:SENTENCE_CHARS] + "..."
+            said = {"type": "generating", "sentence": short, "queue_depth": queue_depth}
+            return {**said, "index": index, "worker": worker}
+        case SentenceStarted(index, text):
+            return {"type": "sentence", "event": "start", "index": index, "text": text}
+        case SentenceEnded(index, duration_s):
+            return {"type": "sentence", "event": "end", "index": index, "duration_ms": round(duration_s * 1000)}
+        case SentenceResumed(index, exact):
+            return {"type": "resumed", "sentence": index, "exact": exact}
+        case Problem(error, sentence):
+            optional = {"field": error.field, "sentence": sentence}
+            told = {key: value for key, value in optional.items() if value is not None}
+            return {"type": "error", "code": error.code, "msg": error.message, **told}
+        case AnswerCancelled():
+            return {"type": "cancelled"}
+        case AnswerDone():
+            return {"type": "done"}
+    raise TypeError(f"{type(event).__name__} is not a message")
+
+
+def _format(sample_rate: int) -> dict[str, Any]:
+    return {"sample_rate": sample_rate, "format": AUDIO_FORMAT, "channels": 1}
