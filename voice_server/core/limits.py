@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from voice_server.wire.messages import AUDIO_FRAME_BYTES, CONTROL_FRAME_BYTES
+
 
 @dataclass(frozen=True, slots=True)
 class TextLimits:
@@ -45,8 +47,8 @@ class StreamLimits:
 
 @dataclass(frozen=True, slots=True)
 class WorkerLimits:
-    control_frame_bytes: int = 64 * 1024
-    audio_frame_bytes: int = 1024 * 1024
+    control_frame_bytes: int = CONTROL_FRAME_BYTES  # part of the wire protocol
+    audio_frame_bytes: int = AUDIO_FRAME_BYTES
     load_s: float = 180.0
     parallel_loads: int = 2  # load peaks cause out-of-memory
     ping_every_s: float = 5.0  # idle workers only: a busy one proves itself by audio
@@ -86,3 +88,32 @@ class Limits:
     worker: WorkerLimits = WorkerLimits()
     drain_s: float = 30.0  # SIGTERM: running answers may finish; a second signal ends it now
     header_s: float = 10.0  # an HTTP request line and its headers
+
+
+@dataclass(frozen=True, slots=True)
+class OptionLimits:
+    str_chars: int = 1024  # a text option of a render: a style, not a book
+    echo_chars: int = 40  # of a client's own words in an error message
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceLimits:
+    name_chars: int = 64
+    listed: int = 8  # voices named in an error message
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigLimits:
+    file_bytes: int = 256 * 1024  # a hundred backends
+    depth: int = 20  # of nested maps and lists: reading them is recursive
+    workers: int = 64  # of one backend on one machine
+    name_chars: int = 32  # of a backend's name: it becomes a metrics label and a log prefix
+    gpu_gib: float = 1024.0
+    override_s: float = 3600.0  # the longest a worker's time limit may be set to
+
+
+@dataclass(frozen=True, slots=True)
+class VenvLimits:
+    check_s: float = 60.0  # importing numpy from a cold disk
+    lock_poll_s: float = 0.2  # while another process builds the same environment
+    error_lines: int = 12  # of uv's last words in an error message

@@ -9,14 +9,23 @@ taken for audio of the next one. Times are relative seconds: the two sides may n
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Dict, List, Tuple, Type, Union, get_type_hints
 
 PROTOCOL_VERSION = 1
 
+# Both sides must agree on these, so they are part of the protocol, not of a configuration.
+CONTROL_FRAME_BYTES = 64 * 1024  # every message but audio; the longest is a render with its text and options
+AUDIO_FRAME_BYTES = 1024 * 1024  # 10 s of 48 kHz audio: far above any honest chunk
+
 
 class WireError(Exception):
     """The peer broke the rules of the wire; nothing more it says can be trusted."""
+
+
+class LocalError(Exception):
+    """We were about to break the rules of the wire ourselves: a bug on this side."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +151,7 @@ class Failed:
 
     type: ClassVar[str] = "failed"
     render_id: int
-    code: str  # "render_failed", "out_of_memory", "bad_text", "unknown_voice", "bad_option"
+    code: str  # "render_failed", "out_of_memory", "empty_audio", "bad_text", "unknown_voice", "bad_option"
     message: str
     retryable: bool = True
     fatal: bool = False  # the engine cannot be used any more: replace this worker
@@ -162,18 +171,26 @@ _GATEWAY: Tuple[Type[Any], ...] = (Load, Render, Cancel, Deadline, Ping, Stop)
 _WORKER: Tuple[Type[Any], ...] = (Hello, Progress, Ready, LoadFailed, Audio, Done, Cancelled, Failed, Pong)
 
 
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _are_texts(values: Any) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 _CHECKS = {
     str: lambda value: isinstance(value, str),
-    int: _is_int,
-    float: lambda value: isinstance(value, float) or _is_int(value),
+    int: _is_count,  # no message holds a negative integer
+    float: _is_number,  # a NaN deadline would make the order of renders undefined
     bool: lambda value: isinstance(value, bool),
     bytes: lambda value: isinstance(value, bytes),
-    Dict[str, Any]: lambda value: isinstance(value, dict),
-    List[str]: lambda value: isinstance(value, list) and all(isinstance(item, str) for item in value),
+    Dict[str, Any]: lambda value: isinstance(value, dict) and _are_texts(value),
+    List[str]: lambda value: isinstance(value, list) and _are_texts(value),
 }
 
 
@@ -182,7 +199,9 @@ def _shape(cls: Type[Any]) -> List[Tuple[str, Any]]:
     return [(item.name, _CHECKS[hints[item.name]]) for item in fields(cls)]
 
 
-_SHAPES: Dict[str, Tuple[Type[Any], List[Tuple[str, Any]]]] = {cls.type: (cls, _shape(cls)) for cls in _GATEWAY + _WORKER}
+_SHAPES: Dict[str, Tuple[Type[Any], List[Tuple[str, Any]]]] = {
+    cls.type: (cls, _shape(cls)) for cls in _GATEWAY + _WORKER
+}
 
 
 def to_wire(message: Message) -> Dict[str, Any]:
@@ -199,13 +218,12 @@ def from_wire(data: object) -> Message:
     if shape is None:
         raise WireError(f"unknown message type {str(kind)[:40]!r}")
     cls, checks = shape
-    values: Dict[str, Any] = {}
+    values = {name: data[name] for name, _ in checks if name in data}
+    if len(values) + 1 != len(data):
+        raise WireError(f"{cls.type} has a field we do not know")
     for name, is_valid in checks:
-        if name not in data:
-            continue
-        if not is_valid(data[name]):
-            raise WireError(f"{cls.type}.{name} has a wrong type")
-        values[name] = data[name]
+        if name in values and not is_valid(values[name]):
+            raise WireError(f"{cls.type}.{name} has a wrong type or value")
     try:
         return cls(**values)  # type: ignore[no-any-return]
     except TypeError as missing:

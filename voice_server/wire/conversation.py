@@ -1,0 +1,239 @@
+"""Which message is legal when, on the wire between the gateway and one worker.
+
+A conversation is a pure machine: it is told each message that one side says, in the order in which this side sends or
+receives them, and raises if the rules forbid it. Both sides keep one. Breaking a rule oneself is a `LocalError`, a bug
+to be fixed; the peer breaking one is a `WireError`, after which the wire is closed.
+
+LOADING. The worker says `hello` first of all and once. The gateway says `load` once, before or after that. From then on
+the worker reports `progress` until it ends the phase with `ready` or `load_failed`.
+
+IDLE and BUSY. The gateway may open as many renders as `ready` promised (`capacity`), each under an id that is not open.
+A render belongs to the worker until it says exactly one of `done`, `failed` or `cancelled`; only then is its place
+free. Its `audio` counts from 0 without gaps. `cancel` (once) asks for an early end, `deadline` changes its urgency.
+
+STOPPING. After `stop` the gateway is silent, and what the worker still had to say may arrive. `load_failed` also leads
+here: the worker is about to exit, and the gateway may only `ping` or `stop` it.
+
+Messages cross on the wire, and that is no fault:
+  * `cancel` or `deadline` may reach a worker that has just ended the render: it ignores them;
+  * audio, `done` and `failed` may arrive after the gateway said `cancel`. Such audio is dropped here (`worker_says`
+    returns None), so that nobody can mistake it for wanted audio; the end is passed on, since it frees the place.
+
+`ping` is legal in every state and answered by exactly one `pong` with its nonce, in order.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Deque, Dict, FrozenSet, NoReturn, Optional, Tuple, Type, Union
+
+from voice_server.wire.messages import (
+    PROTOCOL_VERSION,
+    Audio,
+    Cancel,
+    Cancelled,
+    Deadline,
+    Done,
+    Failed,
+    GatewayMessage,
+    Hello,
+    Load,
+    LoadFailed,
+    LocalError,
+    Message,
+    Ping,
+    Pong,
+    Progress,
+    Ready,
+    Render,
+    Stop,
+    WireError,
+    WorkerMessage,
+)
+
+
+class Side(Enum):
+    GATEWAY = "gateway"
+    WORKER = "worker"
+
+
+class State(Enum):
+    LOADING = "loading"
+    IDLE = "idle"
+    BUSY = "busy"
+    STOPPING = "stopping"
+
+
+_Kinds = Tuple[Type[Any], ...]
+_ENDS: _Kinds = (Done, Failed, Cancelled)
+
+GATEWAY_MAY_SAY: Dict[State, _Kinds] = {
+    State.LOADING: (Load, Ping, Stop),
+    State.IDLE: (Render, Cancel, Deadline, Ping, Stop),
+    State.BUSY: (Render, Cancel, Deadline, Ping, Stop),
+    State.STOPPING: (Ping, Stop),
+}
+
+WORKER_MAY_SAY: Dict[State, _Kinds] = {
+    State.LOADING: (Hello, Progress, Ready, LoadFailed, Pong),
+    State.IDLE: (Pong,),
+    State.BUSY: (Audio, *_ENDS, Pong),
+    State.STOPPING: (Hello, Progress, Ready, LoadFailed, Audio, *_ENDS, Pong),
+}
+
+
+@dataclass
+class _Open:
+    chunks: int = 0  # said so far, which is also the next audio's index
+    is_cancelled: bool = False
+
+
+class Conversation:
+    """One worker's conversation as seen by `side`."""
+
+    def __init__(self, side: Side) -> None:
+        self._side = side
+        self._renders: Dict[int, _Open] = {}
+        self._pings: Deque[int] = deque()  # not yet answered
+        self._ready: Optional[Ready] = None
+        self._greeted = False
+        self._load_said = False
+        self._load_failed = False
+        self._stop_said = False
+
+    @property
+    def state(self) -> State:
+        if self._stop_said or self._load_failed:
+            return State.STOPPING
+        if self._ready is None:
+            return State.LOADING
+        return State.BUSY if self._renders else State.IDLE
+
+    @property
+    def capacity(self) -> int:
+        """Renders that may be open at once; 0 until the worker is ready."""
+        return self._ready.capacity if self._ready else 0
+
+    @property
+    def open_renders(self) -> FrozenSet[int]:
+        """Ids of the renders that have not ended yet, the cancelled ones among them."""
+        return frozenset(self._renders)
+
+    def is_cancelled(self, render_id: int) -> bool:
+        """Whether a render is open and awaits the end that `cancel` asked for."""
+        render = self._renders.get(render_id)
+        return render is not None and render.is_cancelled
+
+    def gateway_says(self, message: GatewayMessage) -> None:
+        """Take note of a message that the gateway sends. Raises LocalError or WireError if it may not."""
+        self._check_state(Side.GATEWAY, message, GATEWAY_MAY_SAY)
+        if self._stop_said:
+            self._refuse(Side.GATEWAY, f"{message.type} after stop")
+        if isinstance(message, Load):
+            self._on_load()
+        elif isinstance(message, Render):
+            self._on_render(message)
+        elif isinstance(message, (Cancel, Deadline)):
+            self._on_change(message)
+        elif isinstance(message, Ping):
+            self._pings.append(message.nonce)
+        else:
+            self._stop_said = True
+
+    def worker_says(self, message: WorkerMessage) -> Optional[WorkerMessage]:
+        """Take note of a message that the worker sends; None if it is audio that nobody wants any more.
+
+        Raises LocalError or WireError if the worker may not say this.
+        """
+        self._check_state(Side.WORKER, message, WORKER_MAY_SAY)
+        if not self._greeted and not isinstance(message, Hello):
+            self._refuse(Side.WORKER, f"{message.type} before hello")
+        if isinstance(message, Hello):
+            self._on_hello(message)
+        elif isinstance(message, (Progress, Ready, LoadFailed)):
+            self._on_loading(message)
+        elif isinstance(message, Audio):
+            return self._on_audio(message)
+        elif isinstance(message, Pong):
+            self._on_pong(message)
+        else:
+            self._on_end(message)
+        return message
+
+    def _on_load(self) -> None:
+        if self._load_said:
+            self._refuse(Side.GATEWAY, "load twice")
+        self._load_said = True
+
+    def _on_render(self, render: Render) -> None:
+        if render.render_id in self._renders:
+            self._refuse(Side.GATEWAY, f"render {render.render_id}, which is open already")
+        if len(self._renders) >= self.capacity:
+            self._refuse(Side.GATEWAY, f"render beyond the capacity of {self.capacity}")
+        self._renders[render.render_id] = _Open()
+
+    def _on_change(self, message: Union[Cancel, Deadline]) -> None:
+        render = self._renders.get(message.render_id)
+        if render is None:
+            if self._side is Side.GATEWAY:  # we know that it ended; only the worker may see the two cross
+                self._refuse(Side.GATEWAY, f"{message.type} for render {message.render_id}, which is not open")
+            return
+        if render.is_cancelled:
+            self._refuse(Side.GATEWAY, f"{message.type} for render {message.render_id}, which was cancelled")
+        render.is_cancelled = isinstance(message, Cancel)
+
+    def _on_hello(self, hello: Hello) -> None:
+        if self._greeted:
+            self._refuse(Side.WORKER, "hello twice")
+        if hello.protocol_version != PROTOCOL_VERSION:
+            self._refuse(Side.WORKER, f"protocol version {hello.protocol_version}, ours is {PROTOCOL_VERSION}")
+        self._greeted = True
+
+    def _on_loading(self, message: Union[Progress, Ready, LoadFailed]) -> None:
+        if not self._load_said:
+            self._refuse(Side.WORKER, f"{message.type} before load")
+        if self._ready or self._load_failed:
+            self._refuse(Side.WORKER, f"{message.type} after the end of loading")
+        if isinstance(message, LoadFailed):
+            self._load_failed = True
+        elif isinstance(message, Ready):
+            if message.capacity < 1 or message.sample_rate < 1:
+                self._refuse(Side.WORKER, "ready without capacity or sample rate")
+            self._ready = message
+
+    def _on_audio(self, audio: Audio) -> Optional[Audio]:
+        render = self._open(audio)
+        if audio.index != render.chunks:
+            self._refuse(Side.WORKER, f"audio {audio.index} of render {audio.render_id}, not {render.chunks}")
+        if len(audio.pcm) % 2 or not audio.pcm:
+            self._refuse(Side.WORKER, f"audio of {len(audio.pcm)} bytes")
+        render.chunks += 1
+        return None if render.is_cancelled else audio
+
+    def _on_end(self, end: Union[Done, Cancelled, Failed]) -> None:
+        render = self._open(end)
+        if isinstance(end, Cancelled) and not render.is_cancelled:
+            self._refuse(Side.WORKER, f"cancelled for render {end.render_id}, which was not")
+        if isinstance(end, Done) and end.chunks != render.chunks and not render.is_cancelled:
+            self._refuse(Side.WORKER, f"done after {end.chunks} chunks, of which {render.chunks} were said")
+        del self._renders[end.render_id]
+
+    def _on_pong(self, pong: Pong) -> None:
+        if not self._pings or self._pings.popleft() != pong.nonce:
+            self._refuse(Side.WORKER, f"pong {pong.nonce} out of turn")
+
+    def _open(self, message: Union[Audio, Done, Cancelled, Failed]) -> _Open:
+        render = self._renders.get(message.render_id)
+        if render is None:
+            self._refuse(Side.WORKER, f"{message.type} for render {message.render_id}, which is not open")
+        return render
+
+    def _check_state(self, speaker: Side, message: Message, table: Dict[State, _Kinds]) -> None:
+        if not isinstance(message, table[self.state]):
+            self._refuse(speaker, f"{message.type} while {self.state.value}")
+
+    def _refuse(self, speaker: Side, reason: str) -> NoReturn:
+        broken = LocalError if speaker is self._side else WireError
+        raise broken(f"the {speaker.value} said {reason}")
