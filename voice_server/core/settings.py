@@ -1,0 +1,118 @@
+"""What a backend is, as values: the shape of backends.yaml once it is read, and the choice of one backend.
+
+The dataclasses are the schema: a field's name is its key in the file, its type and `Meta` are what the file may say.
+Knows nothing of YAML, files, GPUs' drivers or what an engine is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
+
+from voice_server.core.errors import BackendUnavailable, UnknownBackend
+from voice_server.core.limits import ConfigLimits, WorkerLimits
+from voice_server.core.options import OptionSpec
+
+_LIMITS = ConfigLimits()
+_WORKER_LIMITS = WorkerLimits()
+AUTO = "auto"
+
+Count = Annotated[int, Meta(ge=1, le=_LIMITS.workers)]
+GpuIndex = Annotated[int, Meta(ge=0)]
+Gibibytes = Annotated[float, Meta(gt=0, le=_LIMITS.gpu_gib)]
+
+
+@dataclass(frozen=True, slots=True)
+class VenvSpec:
+    """The environment of a backend: built from `requirements`, or the existing one at `path`."""
+
+    python: str = ">=3.9"  # a version, a range, or the path of an interpreter
+    requirements: tuple[str, ...] = ()
+    path: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a machine must have before `auto` picks this backend."""
+
+    cuda_gib: Gibibytes | None = None  # free memory of one GPU
+
+
+@dataclass(frozen=True, slots=True)
+class BackendConfig:
+    name: str
+    adapter: str  # "module:Class", "module", "/path/file.py:Class" or "/path/file.py"
+    venv: VenvSpec = VenvSpec()
+    devices: Literal["cpu", "auto"] | Annotated[tuple[GpuIndex, ...], Meta(min_length=1)] = "cpu"
+    workers: Count = 1
+    options: dict[str, Any] = field(default_factory=dict)  # keyword arguments of the adapter
+    opts: dict[str, OptionSpec] = field(default_factory=dict)  # what a client may set
+    aliases: dict[str, str] = field(default_factory=dict)  # a name a client may say: the voice it gets
+    voice: str = ""  # the default voice; "" is the adapter's first
+    needs: Needs = Needs()
+    warmup_text: str = "Ready."  # rendered once while loading; "" skips the warm-up
+    env: dict[str, str] = field(default_factory=dict)  # of the worker process
+    limits: WorkerLimits = _WORKER_LIMITS
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    path: Path  # the file it was read from
+    default: str  # the name of a backend, or "auto"
+    backends: dict[str, BackendConfig]  # in the order of the file: `auto` takes the first that fits
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    index: int  # as the driver counts, by PCI bus: a worker needs CUDA_DEVICE_ORDER=PCI_BUS_ID to count the same way
+    name: str
+    total_gib: float
+    free_gib: float
+
+
+def pick_backend(config: Config, name: str, gpus: Sequence[Gpu]) -> tuple[BackendConfig, str]:
+    """The backend called `name` ("" is the configured default), and in one sentence why this one.
+
+    "auto" is the first backend whose needs are met by `gpus`. Raises UnknownBackend or BackendUnavailable.
+    """
+    wanted = name or config.default
+    if wanted == AUTO:
+        return _first_that_fits(config, gpus)
+    if wanted not in config.backends:
+        known = ", ".join([AUTO, *config.backends])
+        raise UnknownBackend(f"there is no backend {wanted[: _LIMITS.name_chars]!r}; known are {known}")
+    return config.backends[wanted], "It was asked for." if name else "It is the default of the configuration."
+
+
+def _first_that_fits(config: Config, gpus: Sequence[Gpu]) -> tuple[BackendConfig, str]:
+    passed_over: list[str] = []
+    for backend in config.backends.values():
+        lack = _lack(backend, gpus)
+        if lack is None:
+            return backend, _why(backend, passed_over)
+        passed_over.append(f"{backend.name} {lack}")
+    raise BackendUnavailable("no backend fits this machine: " + "; ".join(passed_over))
+
+
+def _lack(backend: BackendConfig, gpus: Sequence[Gpu]) -> str | None:
+    """What this machine lacks for the backend, or None."""
+    needed = backend.needs.cuda_gib
+    if needed is None:
+        return None
+    usable = [gpu for gpu in gpus if not isinstance(backend.devices, tuple) or gpu.index in backend.devices]
+    most = max((gpu.free_gib for gpu in usable), default=0.0)
+    if most >= needed:
+        return None
+    return f"needs {needed:g} GiB of free GPU memory, and " + (
+        f"{most:.1f} GiB is the most" if usable else "no GPU is seen"
+    )
+
+
+def _why(backend: BackendConfig, passed_over: list[str]) -> str:
+    fits = "needs no GPU" if backend.needs.cuda_gib is None else "finds the GPU memory it needs"
+    because = f" ({'; '.join(passed_over)})" if passed_over else ""
+    return f"It is the first backend that fits this machine: it {fits}{because}."
