@@ -1,0 +1,1 @@
+"""Workers: processes that are spawned, watched, replaced, and given sentences to render."""

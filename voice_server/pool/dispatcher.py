@@ -1,0 +1,189 @@
+"""Joins streams to workers: asks the scheduler who is next, sends the render, carries its news back.
+
+A sentence that waits has not been turned into a request yet: its voice and options are asked for at the moment a worker
+is free, so that a client may still change them. Retrying a lost render is the sentence's own decision.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ..core import pcm as audio
+from ..core.errors import BackendUnavailable, VoiceError
+from ..core.limits import StreamLimits
+from ..core.schedule import Assignment, Scheduler
+from ..wire.messages import Cancelled, Done, Failed, Ready, Render
+from .worker import Ending, Worker
+
+
+@dataclass(frozen=True, slots=True)
+class RenderRequest:
+    text: str
+    voice: str
+    options: dict[str, Any]
+
+
+class RenderSink(Protocol):
+    """One sentence, as the dispatcher sees it. Each attempt ends with exactly one of the last four."""
+
+    @property
+    def chars(self) -> int: ...
+
+    def request(self) -> RenderRequest: ...
+
+    def on_started(self, worker: str, ready: Ready) -> None: ...
+
+    def on_audio(self, pcm: bytes) -> None: ...
+
+    def on_done(self, done: Done) -> None: ...
+
+    def on_failed(self, failed: Failed) -> None: ...
+
+    def on_lost(self, reason: str) -> None: ...
+
+    def on_refused(self, error: VoiceError) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Render:
+    worker: Worker
+    stream: int
+    sink: RenderSink
+
+
+class Dispatcher:
+    """The streams and workers of one backend. Implements WorkerOwner."""
+
+    def __init__(self, limits: StreamLimits) -> None:
+        self._scheduler = Scheduler(limits)
+        self._loop = asyncio.get_running_loop()
+        self._workers: dict[str, Worker] = {}
+        self._sinks: dict[tuple[int, int], RenderSink] = {}  # of waiting sentences
+        self._renders: dict[int, _Render] = {}  # open ones that somebody still wants
+        self._next_stream = 1
+        self._refusal: BackendUnavailable | None = None
+
+    # Streams
+
+    def open_stream(self, *, live: bool) -> int:
+        stream, self._next_stream = self._next_stream, self._next_stream + 1
+        self._scheduler.open_stream(stream, live=live)
+        return stream
+
+    def close_stream(self, stream: int) -> None:
+        self.clear(stream)
+        self._scheduler.close_stream(stream)
+
+    def submit(self, stream: int, sentence: int, sink: RenderSink) -> None:
+        self._sinks[stream, sentence] = sink
+        self._scheduler.submit(stream, sentence, sink.chars, self._loop.time())
+        self._pump()
+
+    def retry(self, stream: int, sentence: int, sink: RenderSink) -> None:
+        """Render a sentence again, before its successors."""
+        self._sinks[stream, sentence] = sink
+        self._scheduler.retry(stream, sentence, sink.chars, self._loop.time())
+        self._pump()
+
+    def clear(self, stream: int) -> None:
+        """Drop everything of a stream; its engines are told to let go. No sink of it hears anything any more."""
+        for render_id in self._scheduler.clear(stream):
+            self._cancel(render_id)
+        self._sinks = {key: sink for key, sink in self._sinks.items() if key[0] != stream}
+
+    def stop_render(self, stream: int, sink: RenderSink) -> None:
+        """Close the open render of one sentence, which has heard enough."""
+        for render_id, render in list(self._renders.items()):
+            if render.stream == stream and render.sink is sink:
+                self._cancel(render_id)
+
+    def delivered(self, stream: int, audio_s: float) -> None:
+        self._scheduler.delivered(stream, audio_s, self._loop.time())
+        if self._sinks:
+            self._pump()
+
+    def position(self, stream: int) -> int:
+        return self._scheduler.position(stream, self._loop.time())
+
+    def waiting(self, stream: int) -> int:
+        return self._scheduler.waiting(stream)
+
+    @property
+    def waiting_streams(self) -> int:
+        return self._scheduler.waiting_streams
+
+    @property
+    def has_workers(self) -> bool:
+        return bool(self._workers)
+
+    def refuse(self, reason: BackendUnavailable | None) -> None:
+        """No worker will come soon: tell everyone who waits, and everyone who comes. None: they are welcome again."""
+        self._refusal = reason
+        self._pump()
+
+    # WorkerOwner
+
+    def on_ready(self, worker: Worker, ready: Ready) -> None:
+        self._refusal = None
+        self._workers[worker.name] = worker
+        self._scheduler.worker_ready(worker.name, ready.capacity)
+        self._pump()
+
+    def on_audio(self, worker: Worker, render_id: int, pcm: bytes) -> None:
+        if render := self._renders.get(render_id):
+            assert worker.ready is not None
+            self._scheduler.rendered(render_id, audio.duration_s(len(pcm), worker.ready.sample_rate))
+            render.sink.on_audio(pcm)
+
+    def on_end(self, worker: Worker, ending: Ending) -> None:
+        self._scheduler.released(ending.render_id, complete=isinstance(ending, Done))
+        if render := self._renders.pop(ending.render_id, None):
+            match ending:
+                case Done():
+                    render.sink.on_done(ending)
+                case Failed():
+                    render.sink.on_failed(ending)
+                case Cancelled():
+                    raise AssertionError("nobody wants a cancelled render")
+        self._pump()
+
+    def on_lost(self, worker: Worker, renders: frozenset[int], reason: str) -> None:
+        for render_id in renders:
+            self._scheduler.released(render_id)
+        self._scheduler.worker_gone(worker.name)
+        self._workers.pop(worker.name, None)
+        for render_id in sorted(renders):
+            if render := self._renders.pop(render_id, None):
+                render.sink.on_lost(reason)
+        self._pump()
+
+    # Inside
+
+    def _pump(self) -> None:
+        for assignment in self._scheduler.assign(self._loop.time()):
+            self._start(assignment)
+        if self._refusal and not self._workers:
+            self._refuse_waiting(self._refusal)
+
+    def _start(self, assignment: Assignment) -> None:
+        worker = self._workers[assignment.worker]
+        sink = self._sinks.pop((assignment.stream, assignment.sentence))
+        self._renders[assignment.render_id] = _Render(worker, assignment.stream, sink)
+        request = sink.request()
+        due_in_s = assignment.deadline - self._loop.time()
+        worker.render(Render(assignment.render_id, request.text, request.voice, request.options, due_in_s))
+        assert worker.ready is not None
+        sink.on_started(worker.name, worker.ready)
+
+    def _cancel(self, render_id: int) -> None:
+        if render := self._renders.pop(render_id, None):
+            render.worker.cancel(render_id)
+
+    def _refuse_waiting(self, error: BackendUnavailable) -> None:
+        waiting, self._sinks = self._sinks, {}
+        for stream, _ in waiting:
+            self._scheduler.clear(stream)
+        for sink in waiting.values():
+            sink.on_refused(error)

@@ -1,0 +1,166 @@
+"""One operating-system process per worker: spawn, watch, kill, bury. The only place that knows signals and pidfds.
+
+Facts this is built on (Linux): `Process.wait()` of asyncio may never return after a kill (CPython #119710), so exits
+are seen through a pidfd; a worker's children keep its pipes open after its death, so the whole process group is killed
+and no one waits for an end-of-file; an unread stderr blocks an engine after 64 KiB, so it is always drained.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_READ_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """How a worker is started; the socket's file descriptor and our pid are appended to `argv`."""
+
+    argv: tuple[str, ...]
+    env: dict[str, str] = field(default_factory=dict)  # complete: nothing is inherited
+
+
+class Guardian:
+    """The helper that ends every worker's process group when this process is gone, however it went."""
+
+    def __init__(self) -> None:
+        read_fd, self._pipe = os.pipe()
+        script = Path(__file__).with_name("guardian.py")
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(script), str(read_fd)],
+            pass_fds=(read_fd,),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C in the terminal is not meant for it
+        )
+        os.close(read_fd)
+
+    def watch(self, group: int) -> None:
+        self._tell(group)
+
+    def release(self, group: int) -> None:
+        self._tell(-group)
+
+    def close(self) -> None:
+        os.close(self._pipe)
+        self._process.wait()
+
+    def _tell(self, number: int) -> None:
+        # Workers also ask the kernel to die with us, so a guardian that was killed is no reason to stop.
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._pipe, b"%d\n" % number)
+
+
+class WorkerProcess:
+    """A running process in its own session. `on_exit(returncode)` is called once, on the event loop.
+
+    Must be made on the main thread: the kernel's parent-death signal is tied to the spawning *thread*.
+    """
+
+    def __init__(
+        self, command: Command, guardian: Guardian, on_log: Callable[[bytes], None], on_exit: Callable[[int], None]
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._guardian = guardian
+        self._on_log = on_log
+        self._on_exit = on_exit
+        self.socket, theirs = socket.socketpair()
+        self._log_fd, log_write_fd = os.pipe()
+        try:
+            self._popen = subprocess.Popen(
+                [*command.argv, str(theirs.fileno()), str(os.getpid())],
+                env=command.env,
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=log_write_fd,
+                stderr=log_write_fd,
+                start_new_session=True,  # its own process group, to be killed as one
+            )
+        except OSError:
+            self.socket.close()
+            os.close(self._log_fd)
+            raise
+        finally:
+            theirs.close()
+            os.close(log_write_fd)
+        self.pid = self._popen.pid
+        guardian.watch(self.pid)
+        os.set_blocking(self._log_fd, False)
+        self._loop.add_reader(self._log_fd, self._read_log)
+        self._watch_exit()
+
+    def kill(self) -> None:
+        """SIGKILL the whole group: the only signal that also ends a stopped process."""
+        if self._popen.returncode is None:
+            self._signal_group(signal.SIGKILL)
+
+    def dump_stack(self) -> None:
+        """Ask the worker to write its Python stacks to its log."""
+        if self._popen.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGUSR2)
+
+    def _watch_exit(self) -> None:
+        if hasattr(os, "pidfd_open"):
+            self._pidfd = os.pidfd_open(self.pid)
+            self._loop.add_reader(self._pidfd, self._exited)
+        else:  # not Linux: one waiting thread per worker
+            self._pidfd = -1
+            threading.Thread(target=self._wait_in_thread, daemon=True).start()
+
+    def _wait_in_thread(self) -> None:
+        os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        self._loop.call_soon_threadsafe(self._exited)
+
+    def _exited(self) -> None:
+        # Not reaped yet, so the group's id cannot have been given to anyone else.
+        self._signal_group(signal.SIGKILL)
+        returncode = self._popen.wait()
+        self._guardian.release(self.pid)
+        if self._pidfd >= 0:
+            self._loop.remove_reader(self._pidfd)
+            os.close(self._pidfd)
+        self._read_log()
+        self._close_log()
+        self._on_exit(returncode)
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
+
+    def _read_log(self) -> None:
+        try:
+            data = os.read(self._log_fd, _READ_BYTES) if self._log_fd >= 0 else b""
+        except BlockingIOError:
+            return
+        if data:
+            self._on_log(data)
+        else:
+            self._close_log()
+
+    def _close_log(self) -> None:
+        if self._log_fd >= 0:
+            self._loop.remove_reader(self._log_fd)
+            os.close(self._log_fd)
+            self._log_fd = -1
+
+
+def describe_exit(returncode: int) -> str:
+    """An exit in words, for the log and for `/ready`."""
+    if returncode == -signal.SIGKILL:
+        return "was killed by SIGKILL, perhaps out of memory"
+    if returncode < 0:
+        with contextlib.suppress(ValueError):
+            return f"was killed by {signal.Signals(-returncode).name}"
+    return f"exited with code {returncode}"

@@ -1,0 +1,151 @@
+"""Keeps one slot of a pool filled: starts a worker, waits for its death, starts the next one when the policy says so.
+
+A backend that cannot load is retried ever more slowly and says why; one whose configuration is wrong is not retried at
+all. Loads pass a gate, since models that load side by side run out of memory side by side.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..core.limits import WorkerLimits
+from ..core.restart import RestartPolicy
+from ..wire.messages import Load, Ready
+from .process import Command, Guardian
+from .worker import Ending, Worker, WorkerOwner
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSpec:
+    """Everything that makes a worker of one slot."""
+
+    name: str  # "hibari-0"
+    command: Command
+    load: Load
+    limits: WorkerLimits
+
+
+@dataclass(frozen=True, slots=True)
+class SlotStatus:
+    name: str
+    state: str  # "waiting", "loading", "ready", "restarting", "broken", "failed", "stopped"
+    detail: str  # the loading stage, or why the last worker died
+    pid: int
+    open_renders: int
+    restarts: int
+
+    @property
+    def may_recover(self) -> bool:
+        return self.state not in ("broken", "failed", "stopped")
+
+
+class SlotOwner(WorkerOwner, Protocol):
+    def on_slot_changed(self) -> None: ...
+
+
+class Supervisor:
+    """One slot. `run` is its only task; cancel it to stop the worker."""
+
+    def __init__(
+        self, spec: WorkerSpec, owner: SlotOwner, policy: RestartPolicy, guardian: Guardian, gate: asyncio.Semaphore
+    ) -> None:
+        self._spec = spec
+        self._owner = owner
+        self._policy = policy
+        self._guardian = guardian
+        self._gate = gate
+        self._loop = asyncio.get_running_loop()
+        self._state = "waiting"
+        self._reason = ""
+        self._starts = 0
+        self._worker: Worker | None = None
+        self._settled = asyncio.Event()  # the worker is ready or lost
+
+    @property
+    def status(self) -> SlotStatus:
+        worker = self._worker
+        detail = worker.stage if worker and self._state == "loading" else self._reason
+        pid, renders = (worker.pid, worker.open_renders) if worker else (0, 0)
+        return SlotStatus(self._spec.name, self._state, detail, pid, renders, max(0, self._starts - 1))
+
+    async def run(self) -> None:
+        try:
+            delay_s = await self._live_once()
+            while delay_s is not None:
+                await asyncio.sleep(delay_s)
+                delay_s = await self._live_once()
+        finally:
+            if self._worker:
+                await self._worker.stop()
+            if self._state != "failed":
+                self._enter("stopped")
+
+    async def _live_once(self) -> float | None:
+        """From the start of one worker to its burial. Returns the delay before the next one, None for never."""
+        self._enter("waiting")
+        async with self._gate:
+            worker = await self._start()
+            if worker:
+                await self._settled.wait()
+        if worker:
+            await worker.gone()
+            self._reason = worker.reason
+            if not worker.retryable:
+                self._give_up()
+                return None
+        return self._next_delay()
+
+    async def _start(self) -> Worker | None:
+        self._settled.clear()
+        self._policy.started(self._loop.time())
+        self._starts += 1
+        worker = Worker(self._spec.name, self._spec.load, self._spec.limits, self)
+        try:
+            await worker.start(self._spec.command, self._guardian)
+        except OSError as problem:
+            self._reason = f"cannot be started: {problem.strerror}; run `python -m voice_server doctor`"
+            return None
+        self._worker = worker
+        self._enter("loading")
+        return worker
+
+    def _next_delay(self) -> float:
+        self._worker = None
+        restart = self._policy.died(self._loop.time())
+        self._enter("broken" if restart.broken else "restarting")
+        _log.warning("%s %s; next start in %.1f s", self._spec.name, self._reason, restart.delay_s)
+        return restart.delay_s
+
+    def _give_up(self) -> None:
+        self._worker = None
+        self._enter("failed")
+        _log.error("%s failed to load and will not be tried again: %s", self._spec.name, self._reason)
+
+    def _enter(self, state: str) -> None:
+        self._state = state
+        self._owner.on_slot_changed()
+
+    # WorkerOwner: the pool is told too
+
+    def on_ready(self, worker: Worker, ready: Ready) -> None:
+        self._policy.ready(self._loop.time())
+        self._reason = ""
+        self._settled.set()
+        self._enter("ready")
+        self._owner.on_ready(worker, ready)
+
+    def on_audio(self, worker: Worker, render_id: int, pcm: bytes) -> None:
+        self._owner.on_audio(worker, render_id, pcm)
+
+    def on_end(self, worker: Worker, ending: Ending) -> None:
+        self._owner.on_end(worker, ending)
+
+    def on_lost(self, worker: Worker, renders: frozenset[int], reason: str) -> None:
+        self._settled.set()
+        self._enter("restarting")
+        self._owner.on_lost(worker, renders, reason)

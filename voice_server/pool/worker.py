@@ -1,0 +1,233 @@
+"""One worker from spawn to grave: a process, its channel, the rules of the wire, and the judge of its silence.
+
+A worker tells its owner exactly once that it is lost, with every render that was open; from then on nothing of it is
+heard. Its process may take a moment longer to end (`gone`), since it is asked for its stack first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Protocol
+
+from ..core.limits import WorkerLimits
+from ..core.restart import Condemn, LivenessPolicy, SendPing
+from ..wire.conversation import Conversation, Side
+from ..wire.messages import (
+    Audio,
+    Cancel,
+    Cancelled,
+    Deadline,
+    Done,
+    Failed,
+    GatewayMessage,
+    Load,
+    LoadFailed,
+    Message,
+    Ping,
+    Progress,
+    Ready,
+    Render,
+    Stop,
+    WireError,
+    WorkerMessage,
+)
+from .channel import Channel
+from .process import Command, Guardian, WorkerProcess, describe_exit
+from .worker_log import WorkerLog
+
+_log = logging.getLogger(__name__)
+
+_EXIT_FOLLOWS_S = 0.05  # between a closed socket and the exit that explains it: under 1 ms when measured
+
+Ending = Done | Failed | Cancelled
+
+
+class WorkerOwner(Protocol):
+    """Who is told what happens to a worker. Called on the event loop, must not block."""
+
+    def on_ready(self, worker: Worker, ready: Ready) -> None: ...
+
+    def on_audio(self, worker: Worker, render_id: int, pcm: bytes) -> None: ...
+
+    def on_end(self, worker: Worker, ending: Ending) -> None: ...
+
+    def on_lost(self, worker: Worker, renders: frozenset[int], reason: str) -> None: ...
+
+
+class Worker:
+    def __init__(self, name: str, load: Load, limits: WorkerLimits, owner: WorkerOwner) -> None:
+        self.name = name
+        self.ready: Ready | None = None
+        self.stage = "starting"  # of loading, for people
+        self.reason = ""  # why it was lost
+        self.retryable = True  # False: another start would fail the same way
+        self._load = load
+        self._limits = limits
+        self._owner = owner
+        self._loop = asyncio.get_running_loop()
+        self._conversation = Conversation(Side.GATEWAY)
+        self._liveness = LivenessPolicy(limits, self._loop.time())
+        self._log = WorkerLog(name, limits)
+        self._lost = False
+        self._process: WorkerProcess | None = None
+        self._channel: Channel | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._gone: asyncio.Future[None] = self._loop.create_future()
+
+    async def start(self, command: Command, guardian: Guardian) -> None:
+        """Spawn the process and hand it its load. Raises OSError when there is nothing to execute."""
+        self._process = WorkerProcess(command, guardian, self._on_log, self._on_exit)
+        self._channel = await Channel.open(self._process.socket, self, self._limits)
+        self._say(self._load)
+        self._arm()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid if self._process else 0
+
+    @property
+    def open_renders(self) -> int:
+        return len(self._conversation.open_renders)
+
+    async def gone(self) -> None:
+        """Returns when the process has ended and was reaped."""
+        await asyncio.shield(self._gone)
+
+    def log_tail(self) -> str:
+        return self._log.tail()
+
+    # Commands
+
+    def render(self, render: Render) -> None:
+        self._liveness.opened(render.render_id, self._loop.time())
+        self._say(render)
+        self._arm()
+
+    def cancel(self, render_id: int) -> None:
+        if self._lost or render_id not in self._conversation.open_renders or self._conversation.is_cancelled(render_id):
+            return
+        self._liveness.cancelled(render_id, self._loop.time())
+        self._say(Cancel(render_id))
+        self._arm()
+
+    def deadline(self, render_id: int, due_in_s: float) -> None:
+        if not self._lost and render_id in self._conversation.open_renders:
+            self._say(Deadline(render_id, due_in_s))
+
+    async def stop(self) -> None:
+        """Ask it to go, wait, then kill."""
+        if not self._lost:
+            self._say(Stop())
+            self._disown("was stopped")
+            if not self._channel:
+                self.kill()
+            self._timer = self._loop.call_later(self._limits.stop_s, self._kill_after_dump)
+        await self.gone()
+
+    def condemn(self, reason: str) -> None:
+        """It cannot be trusted any more: lost at once, killed after it had time to write its stack."""
+        if not self._lost:
+            _log.warning("%s %s; replacing it", self.name, reason)
+            self._disown(reason)
+            self._kill_after_dump()
+
+    def kill(self) -> None:
+        if self._process:
+            self._process.kill()
+
+    # News from the process and the channel
+
+    def on_message(self, message: Message) -> None:
+        if self._lost:
+            return
+        try:
+            wanted = self._conversation.worker_says(message)  # type: ignore[arg-type]  # checked by its table
+        except WireError as broken:
+            self.condemn(f"broke the protocol: {broken}")
+            return
+        if wanted is not None:
+            self._take(wanted)
+        self._arm()
+
+    def on_channel_broken(self, reason: str) -> None:
+        self.condemn(reason)
+
+    def on_channel_closed(self) -> None:
+        """A dying process closes its socket a moment before its exit is seen; one that lives on is of no use."""
+        self._loop.call_later(_EXIT_FOLLOWS_S, self.condemn, "closed its connection")
+
+    def _take(self, message: WorkerMessage) -> None:
+        now = self._loop.time()
+        match message:
+            case Audio(render_id, _, pcm):
+                self._liveness.audio(render_id, now)
+                self._owner.on_audio(self, render_id, pcm)
+            case Done(render_id) | Failed(render_id) | Cancelled(render_id):
+                self._liveness.closed(render_id, now)
+                self._owner.on_end(self, message)
+                if isinstance(message, Failed) and message.fatal:
+                    self.condemn(f"cannot go on: {message.message}")
+            case Ready():
+                self.ready = message
+                self._liveness.loaded(now)
+                self._owner.on_ready(self, message)
+            case LoadFailed(text, retryable):
+                self.retryable = retryable
+                self._disown(text)
+            case Progress(text):
+                self.stage = text
+                self._liveness.heard(now)
+            case _:
+                self._liveness.heard(now)
+
+    def _on_exit(self, returncode: int) -> None:
+        if not self._lost:
+            self._disown(describe_exit(returncode))
+        if self._channel:
+            self._channel.close()
+        self._stop_timer()
+        self._gone.set_result(None)
+
+    def _on_log(self, data: bytes) -> None:
+        self._log.feed(data, self._loop.time())
+
+    def _disown(self, reason: str) -> None:
+        self._lost = True
+        self.reason = reason
+        self._stop_timer()
+        self._owner.on_lost(self, self._conversation.open_renders, reason)
+
+    # Watching
+
+    def _say(self, message: GatewayMessage) -> None:
+        self._conversation.gateway_says(message)
+        if self._channel:
+            self._channel.send(message)
+
+    def _arm(self) -> None:
+        """One timer at a time; it re-reads the clock when it fires, so it need not move at each chunk."""
+        if self._timer is None and not self._lost:
+            self._timer = self._loop.call_at(self._liveness.next_check(), self._check)
+        elif self._timer and self._liveness.next_check() < self._timer.when():
+            self._timer.cancel()
+            self._timer = self._loop.call_at(self._liveness.next_check(), self._check)
+
+    def _check(self) -> None:
+        self._timer = None
+        match self._liveness.check(self._loop.time()):
+            case SendPing(nonce):
+                self._say(Ping(nonce))
+            case Condemn(reason):
+                self.condemn(reason)
+        self._arm()
+
+    def _kill_after_dump(self) -> None:
+        if self._process:
+            self._process.dump_stack()
+            self._timer = self._loop.call_later(self._limits.dump_s, self._process.kill)
+
+    def _stop_timer(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
