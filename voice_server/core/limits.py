@@ -19,6 +19,8 @@ class TextLimits:
     sentence_soft_chars: int = 250  # ~17 s of speech at 15 characters a second; cut at a clause mark from here on
     sentence_hard_chars: int = 400  # engines lose prosody and memory beyond this
     lookahead_chars: int = 12  # decides doubtful sentence ends: measured to equal whole-text splitting
+    judge_chars: int = 60  # of the open sentence shown to pysbd, which takes 0.2 ms for them and more than linear time
+    judge_every_chars: int = 40  # pysbd is asked once in so many characters on average; hostile text gets simple rules
     idle_s: float = 0.3  # a doubtful end is taken for a true one when the model stalls this long
 
 
@@ -116,4 +118,5 @@ class ConfigLimits:
 class VenvLimits:
     check_s: float = 60.0  # importing numpy from a cold disk
     lock_poll_s: float = 0.2  # while another process builds the same environment
-    error_lines: int = 12  # of uv's last words in an error message
+    kept_lines: int = 400  # of what uv says: a failed build prints its whole log
+    error_lines: int = 20  # of them, the last, in an error message
