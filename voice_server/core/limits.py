@@ -39,7 +39,7 @@ class StreamLimits:
     waiting_per_worker: int = 16  # streams in line, times the workers of the pool
     seconds_per_char: float = 0.15  # a sentence's audio may be this long (2.2 x normal speech) ...
     sentence_min_s: float = 10.0  # ... or this, whichever is more; beyond it the engine is babbling
-    deaths_per_stream: int = 2  # workers one stream may kill before it is closed as poisoned
+    poisonous_sentences: int = 2  # sentences that killed two workers each, before their stream is closed
     sample_rate: int = 24_000  # Hz, what a client gets unless it asks: the original's constant
     sample_rate_min: int = 8_000  # telephone
     sample_rate_max: int = 48_000
