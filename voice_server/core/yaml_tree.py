@@ -17,7 +17,7 @@ from voice_server.core.limits import ConfigLimits
 _LIMITS = ConfigLimits()
 _PREFIX = "tag:yaml.org,2002:"
 _TEXT = _PREFIX + "str"
-_SCALARS = {_PREFIX + kind for kind in ("str", "int", "float", "bool", "null")}
+_TAGS = {_PREFIX + kind for kind in ("str", "int", "float", "bool", "null", "map", "seq")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,15 @@ def _syntax(error: yaml.YAMLError, text: str) -> Problem:
 
 
 def _convert(node: yaml.Node, where: str, problems: list[Problem]) -> Node:
+    if node.tag not in _TAGS:
+        problems.append(
+            Problem(
+                _line(node),
+                where,
+                f"a {node.tag.removeprefix(_PREFIX)!r:.40} is not allowed here: quote it if it is text",
+            )
+        )
+        return Node(_line(node), None)
     if isinstance(node, yaml.MappingNode):
         return Node(_line(node), _mapping(node, where, problems))
     if isinstance(node, yaml.SequenceNode):
@@ -104,9 +113,6 @@ def _mapping(node: yaml.MappingNode, where: str, problems: list[Problem]) -> dic
 
 
 def _scalar(node: yaml.Node, where: str, problems: list[Problem]) -> object:
-    if node.tag not in _SCALARS:
-        problems.append(Problem(_line(node), where, "only text, numbers, true, false and null are allowed: quote it"))
-        return None
     try:
         value: object = yaml.constructor.SafeConstructor().construct_object(node)
     except (ValueError, OverflowError):
