@@ -8,7 +8,7 @@ import time
 from voice_server.core.sentences import SentenceSplitter
 
 PROSE = (
-    "Hello there. I went to see Dr. Smith at 5 p.m. because the pain, etc. was bad! He said: \"That's 3.14 times worse.\" "
+    "Hello there. I went to see Dr. Smith at 5 p.m. as the pain, etc. was bad! He said: “That's 3.14 times worse.” "
     "See https://example.com/a.b?q=1 for more... or not?\n1. First of all, rest.\n2. Drink water, e.g. from Evian. "
 )
 HOSTILE = {

@@ -38,9 +38,13 @@ def length_cut(text: str, limits: TextLimits) -> LengthCut | None:
 
 
 def _hard_cut(text: str, hard: int) -> int:
-    cut = _last_space(text, hard) or _last_whole_character(text, hard) or hard
+    whole_character = _last_whole_character(text, hard)
+    return _before_tag(text, _last_space(text, hard)) or _before_tag(text, whole_character) or hard
+
+
+def _before_tag(text: str, cut: int) -> int:
     tag = _OPEN_TAG.search(text, max(0, cut - _TAG_CHARS), cut)
-    return tag.start() if tag and tag.start() > 0 else cut
+    return tag.start() if tag else cut
 
 
 def _last_space(text: str, end: int) -> int:
