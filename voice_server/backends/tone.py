@@ -1,0 +1,129 @@
+"""An engine made of arithmetic: no model, every byte predictable, every fault on request.
+
+It speaks in two triangle waves whose pitches are a hash of (text, voice, speed), computed in integers, so that the same
+render gives the same bytes on any machine, and two texts never sound the same. It is how the gateway is tested and how
+it can be tried without an engine. Its faults are described in `faults.py`.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from typing import Callable, Iterator, List, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voice_server.backends.faults import Fault, fail_load, plan
+from voice_server.worker.adapter import BackendError
+
+Samples = NDArray[np.float32]
+
+_CYCLE = 1 << 32  # phases are 32-bit fractions of a cycle
+_LEVEL = 0.35  # of full scale, for each of the two waves
+
+
+class _Voice(NamedTuple):
+    pitch_hz: float
+    pace: float  # seconds of audio, relative to the first voice
+
+
+_VOICES = {"tone": _Voice(440.0, 1.0), "low": _Voice(220.0, 1.25), "high": _Voice(880.0, 0.8)}
+
+
+def expected_samples(
+    text: str, voice: str, speed: float = 1.0, sample_rate: int = 24000, seconds_per_char: float = 0.06
+) -> int:
+    """How many samples a render yields."""
+    return int(len(text) * seconds_per_char * _VOICES[voice].pace / speed * sample_rate)
+
+
+def tone_pcm(
+    text: str, voice: str, sample_rate: int = 24000, speed: float = 1.0, seconds_per_char: float = 0.06
+) -> Samples:
+    """All that a render yields, float32 in [-1, 1], whatever its chunks."""
+    count = expected_samples(text, voice, speed, sample_rate, seconds_per_char)
+    return _wave(text, voice, sample_rate, speed)(0, count)
+
+
+def _wave(text: str, voice: str, sample_rate: int, speed: float) -> Callable[[int, int], Samples]:
+    """The function that gives the samples from one number to another."""
+    digest = zlib.crc32(f"{voice}\0{speed:g}\0{text}".encode("utf-8", "replace"))
+    octaves = (1 + (digest >> 16) / 65536, 1 + (digest & 0xFFFF) / 65536)  # the whole hash is in the two pitches
+    steps = [int(_VOICES[voice].pitch_hz * octave / sample_rate * _CYCLE) for octave in octaves]
+
+    def samples(begin: int, end: int) -> Samples:
+        numbers = np.arange(begin, end, dtype=np.uint64)
+        waves = [_triangle(numbers * np.uint64(step) % np.uint64(_CYCLE)) for step in steps]
+        return (_LEVEL * (waves[0] + waves[1])).astype(np.float32)
+
+    return samples
+
+
+def _triangle(phases: NDArray[np.uint64]) -> NDArray[np.float64]:
+    return np.abs(phases.astype(np.float64) / (_CYCLE // 4) - 2.0) - 1.0
+
+
+class ToneBackend:
+    """The engine. All its times are slept, as if a GPU were at work, so many fit on a small machine.
+
+    `speed_rtf`: seconds of work per second of audio. `first_chunk_s`: work before a render's first chunk. `load_s`:
+    work of loading. `fault`, `load_fault`: see `faults.py`; a render's own option `fault` goes first. `record`: a file
+    to which each start appends a line with its monotonic time.
+    """
+
+    deterministic = True
+
+    def __init__(
+        self,
+        device: str = "cpu",
+        *,
+        speed_rtf: float = 0.0,
+        first_chunk_s: float = 0.0,
+        chunk_ms: int = 80,
+        sample_rate: int = 24000,
+        capacity: int = 1,
+        seconds_per_char: float = 0.06,
+        load_s: float = 0.0,
+        fault: str = "",
+        load_fault: str = "",
+        record: str = "",
+    ) -> None:
+        if record:
+            with open(record, "a", encoding="utf-8") as file:
+                file.write(f"{time.monotonic()}\n")
+        fail_load(load_fault)
+        time.sleep(load_s)
+        self.device = device
+        self.sample_rate = sample_rate
+        self.capacity = capacity
+        self._speed_rtf = speed_rtf
+        self._first_chunk_s = first_chunk_s
+        self._chunk_samples = max(1, sample_rate * chunk_ms // 1000)
+        self._seconds_per_char = seconds_per_char
+        self._fault = fault
+
+    def voices(self) -> List[str]:
+        return list(_VOICES)
+
+    def render(self, text: str, voice: str, *, speed: float = 1.0, fault: str = "") -> Iterator[Samples]:
+        if voice not in _VOICES:
+            raise BackendError("unknown_voice", f"no voice {voice!r}")
+        if not 0.1 <= speed <= 10.0:
+            raise BackendError("bad_option", "speed is between 0.1 and 10")
+        count = expected_samples(text, voice, speed, self.sample_rate, self._seconds_per_char)
+        wave = _wave(text, voice, self.sample_rate, speed)
+        return self._chunks(wave, count, plan(fault or self._fault))
+
+    def _chunks(self, wave: Callable[[int, int], Samples], count: int, fault: Fault) -> Iterator[Samples]:
+        number, begin = 0, 0
+        time.sleep(self._first_chunk_s)
+        try:
+            while begin < count or fault.is_endless:
+                fault.strike(number)
+                end = begin + self._chunk_samples if fault.is_endless else min(begin + self._chunk_samples, count)
+                time.sleep((end - begin) / self.sample_rate * self._speed_rtf)
+                yield fault.spoil(number, wave(begin, end))
+                number, begin = number + 1, end
+        finally:
+            fault.linger()

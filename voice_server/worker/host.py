@@ -1,0 +1,129 @@
+"""Runs the open renders of one adapter on the main thread, one chunk at a time, the most urgent one first.
+
+Between two chunks the gateway's commands are carried out, so a cancel costs at most the chunk being computed. Whatever
+an engine raises ends its render, never the host.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator
+
+from voice_server.wire.messages import Audio, Cancel, Cancelled, Deadline, Done, Message, Render, Stop
+from voice_server.worker.adapter import TRUNCATED, Adapter, BackendError
+from voice_server.worker.failures import render_failed
+from voice_server.worker.pcm import pieces, to_pcm
+
+if TYPE_CHECKING:
+    from voice_server.worker.link import Link
+
+
+@dataclass
+class _Open:
+    render_id: int
+    chunks: Iterator[object]
+    due_at: float  # monotonic seconds
+    said: int = 0  # audio messages
+
+
+class Host:
+    """Serves one loaded adapter; `default_voice` is spoken where a render names none."""
+
+    def __init__(
+        self, adapter: Adapter, default_voice: str, link: Link, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._adapter = adapter
+        self._default_voice = default_voice
+        self._link = link
+        self._clock = clock
+        self._open: Dict[int, _Open] = {}
+
+    def serve(self) -> None:
+        """Render until the gateway says stop."""
+        while self._obey_all():
+            self._step(min(self._open.values(), key=lambda render: render.due_at))
+        for render in self._open.values():
+            _close(render.chunks)
+
+    def _obey_all(self) -> bool:
+        """Carry out what was asked for; wait for it if no render is open. False after stop."""
+        while not self._open or not self._link.commands.empty():
+            command = self._link.commands.get()
+            if isinstance(command, Stop):
+                return False
+            self._obey(command)
+        return True
+
+    def _obey(self, command: Message) -> None:
+        if isinstance(command, Render):
+            self._begin(command)
+        elif isinstance(command, Cancel) and command.render_id in self._open:
+            _close(self._open.pop(command.render_id).chunks)
+            self._link.say(Cancelled(command.render_id))
+        elif isinstance(command, Deadline) and command.render_id in self._open:
+            self._open[command.render_id].due_at = self._clock() + command.due_in_s
+
+    def _begin(self, command: Render) -> None:
+        try:
+            chunks = begin(self._adapter, command.text, command.voice or self._default_voice, command.options)
+        except Exception as error:
+            self._fail(command.render_id, error)
+        else:
+            due_at = self._clock() + command.due_in_s
+            self._open[command.render_id] = _Open(command.render_id, chunks, due_at)
+
+    def _step(self, render: _Open) -> None:
+        try:
+            pcm = to_pcm(next(render.chunks))
+        except StopIteration as end:
+            self._finish(render, truncated=end.value == TRUNCATED)
+        except Exception as error:
+            del self._open[render.render_id]
+            _close(render.chunks)
+            self._fail(render.render_id, error)
+        else:
+            self._say_audio(render, pcm)
+
+    def _say_audio(self, render: _Open, pcm: bytes) -> None:
+        for piece in pieces(pcm):
+            self._link.say(Audio(render.render_id, render.said, piece))
+            render.said += 1
+
+    def _finish(self, render: _Open, truncated: bool) -> None:
+        del self._open[render.render_id]
+        if render.said:
+            self._link.say(Done(render.render_id, render.said, truncated))
+        else:
+            self._fail(render.render_id, BackendError("empty_audio", "the engine gave no audio for this text"))
+
+    def _fail(self, render_id: int, error: Exception) -> None:
+        traceback.print_exception(type(error), error, error.__traceback__)
+        self._link.say(render_failed(render_id, error))
+
+
+def begin(adapter: Adapter, text: str, voice: str, options: Dict[str, Any]) -> Iterator[object]:
+    """The chunks of a render. Raises BackendError for options that the adapter's `render` does not take."""
+    try:
+        inspect.signature(adapter.render).bind(text, voice, **options)
+    except TypeError as wrong:
+        raise BackendError("bad_option", str(wrong)) from wrong
+    return iter(adapter.render(text, voice, **options))
+
+
+def warm_up(adapter: Adapter, text: str, voice: str) -> None:
+    """Render once for nobody: first calls are slow, and a broken engine is better found now."""
+    if not sum(len(to_pcm(chunk)) for chunk in begin(adapter, text, voice, {})):
+        raise RuntimeError("the warm-up gave no audio")
+
+
+def _close(chunks: Iterator[object]) -> None:
+    close = getattr(chunks, "close", None)
+    if close is None:
+        return
+    try:
+        close()
+    except Exception:
+        traceback.print_exc()  # an engine that fails at letting go has let go all the same

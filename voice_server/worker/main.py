@@ -1,0 +1,89 @@
+"""A worker's life: greet, load an adapter, render until told to stop.
+
+The exit code is 0 after `stop`, 78 if only a person can mend why the adapter did not load, else 1.
+"""
+
+from __future__ import annotations
+
+import operator
+import os
+import platform
+import socket
+import traceback
+from typing import Optional
+
+from voice_server.wire.messages import PROTOCOL_VERSION, Hello, Load, Progress, Ready
+from voice_server.worker import process
+from voice_server.worker.adapter import Adapter, BackendError, build, load_adapter
+from voice_server.worker.failures import load_failed, one_line
+from voice_server.worker.link import Link
+
+_LOAD_FAILED, _BAD_CONFIG = 1, 78
+_SAMPLE_RATES = range(4_000, 192_001)  # Hz; beyond them the number is no sample rate but a mistake
+
+
+def run(fd: int, parent_pid: int) -> int:
+    """The worker on the inherited socket `fd`, of the gateway with `parent_pid`. Returns the exit code."""
+    process.die_with_parent(parent_pid)
+    process.explain_on_request()
+    process.make_printing_safe()
+    link = Link(_own_socket(fd))
+    link.say(Hello(PROTOCOL_VERSION, os.getpid(), platform.python_version()))
+    link.start()
+    command = link.commands.get()
+    assert isinstance(command, Load), "the conversation lets nothing else through while loading"
+    return _serve(link, command)
+
+
+def _serve(link: Link, command: Load) -> int:
+    try:
+        from voice_server.worker.host import Host, warm_up
+
+        adapter = _load(link, command)
+        ready = describe(adapter)
+        if command.warmup_text:
+            link.say(Progress("warming up"))
+            warm_up(adapter, command.warmup_text, ready.voices[0])
+    except Exception as error:
+        traceback.print_exc()
+        failure = load_failed(error)
+        link.say(failure)
+        return _LOAD_FAILED if failure.retryable else _BAD_CONFIG
+    link.say(ready)
+    Host(adapter, ready.voices[0], link).serve()
+    return 0
+
+
+def _own_socket(fd: int) -> socket.socket:
+    sock = socket.socket(fileno=fd)
+    sock.setblocking(True)
+    sock.set_inheritable(False)  # a grandchild holding it would hide our death from the gateway
+    return sock
+
+
+def _load(link: Link, command: Load) -> Adapter:
+    link.say(Progress("importing"))
+    factory = load_adapter(command.adapter)
+    link.say(Progress("loading"))
+    return build(factory, command.device, command.options, lambda text: link.say(Progress(one_line(text))))
+
+
+def describe(adapter: Adapter) -> Ready:
+    """What the gateway is told of a loaded adapter. Raises BackendError if the adapter breaks its contract."""
+    rate, capacity = _integer(adapter, "sample_rate"), _integer(adapter, "capacity", 1)
+    voices = list(adapter.voices())
+    if rate not in _SAMPLE_RATES:
+        raise BackendError("bad_config", f"sample_rate {rate} is no sample rate in Hz")
+    if capacity < 1:
+        raise BackendError("bad_config", f"capacity is {capacity}, not 1 or more")
+    if not voices or not all(isinstance(voice, str) for voice in voices):
+        raise BackendError("bad_config", "voices() gives a list of names, at least one")
+    return Ready(rate, capacity, voices, bool(getattr(adapter, "deterministic", False)))
+
+
+def _integer(adapter: Adapter, name: str, default: Optional[int] = None) -> int:
+    value = getattr(adapter, name, default)
+    try:
+        return operator.index(value)  # type: ignore[arg-type]  # what is wrong is what we ask
+    except TypeError as wrong:
+        raise BackendError("bad_config", f"{name} is {value!r}, not an integer") from wrong
