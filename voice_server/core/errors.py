@@ -16,6 +16,7 @@
         ├── BackendUnavailable  backend_unavailable
         ├── Overloaded          overloaded
         ├── SentenceFailed      sentence_failed
+        ├── Runaway             runaway            the engine would not stop; the sentence was cut
         ├── GoingAway           going_away
         └── TooManyConnections  too_many_connections
 
@@ -110,10 +111,15 @@ class BackendUnavailable(ServerError):
 class Overloaded(ServerError):
     code = "overloaded"
     http_status = 503
+    close_code = 1013
 
 
 class SentenceFailed(ServerError):
     code = "sentence_failed"
+
+
+class Runaway(ServerError):
+    code = "runaway"
 
 
 class GoingAway(ServerError):

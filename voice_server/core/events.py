@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .errors import VoiceError
+from voice_server.core.errors import VoiceError
 
 
 @dataclass(frozen=True, slots=True)

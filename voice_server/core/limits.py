@@ -16,6 +16,8 @@ class TextLimits:
     token_chars: int = 4 * 1024
     pending_chars: int = 32 * 1024  # accepted but not yet spoken: a whole LLM answer may arrive before its first word
     stream_chars: int = 200 * 1024  # one answer
+    file_chars: int = 8 * 1024  # a whole-file request is kept in memory: ~9 minutes of speech, 26 MB
+    body_bytes: int = 64 * 1024  # of a whole-file request
     sentence_soft_chars: int = 250  # ~17 s of speech at 15 characters a second; cut at a clause mark from here on
     sentence_hard_chars: int = 400  # engines lose prosody and memory beyond this
     lookahead_chars: int = 12  # decides doubtful sentence ends: measured to equal whole-text splitting

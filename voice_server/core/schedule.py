@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from .limits import StreamLimits
+from voice_server.core.limits import StreamLimits
 
 CHARS_PER_S = 15.0  # of speech, until this backend's own rate has been measured
 _MEMORY = 0.8  # weight of the past in the measured rate
@@ -120,11 +120,12 @@ class Scheduler:
             render.audio_s += audio_s
             plan.undelivered_s += audio_s
 
-    def delivered(self, stream: int, audio_s: float, now: float) -> None:
-        """Audio was handed to the client's socket."""
+    def delivered(self, stream: int, audio_s: float, undelivered_s: float, now: float) -> None:
+        """`audio_s` more was handed to the client's socket, `undelivered_s` of what was rendered is left."""
         if plan := self._streams.get(stream):
-            plan.undelivered_s = max(0.0, plan.undelivered_s - audio_s)
-            plan.runs_out_at = max(plan.runs_out_at, now) + audio_s
+            plan.undelivered_s = undelivered_s
+            if audio_s:
+                plan.runs_out_at = max(plan.runs_out_at, now) + audio_s
 
     def released(self, render_id: int, *, complete: bool = False) -> None:
         """The engine has let go of a render: it is done (`complete`), failed, cancelled, or its worker is dead."""

@@ -9,9 +9,9 @@ import asyncio
 import socket
 from typing import Protocol
 
-from ..core.limits import WorkerLimits
-from ..wire.frames import FrameDecoder, encode
-from ..wire.messages import Message, WireError
+from voice_server.core.limits import WorkerLimits
+from voice_server.wire.frames import FrameDecoder, encode
+from voice_server.wire.messages import Message, WireError
 
 
 class ChannelOwner(Protocol):

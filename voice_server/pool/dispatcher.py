@@ -10,12 +10,12 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..core import pcm as audio
-from ..core.errors import BackendUnavailable, VoiceError
-from ..core.limits import StreamLimits
-from ..core.schedule import Assignment, Scheduler
-from ..wire.messages import Cancelled, Done, Failed, Ready, Render
-from .worker import Ending, Worker
+from voice_server.core import pcm as audio
+from voice_server.core.errors import BackendUnavailable, VoiceError
+from voice_server.core.limits import StreamLimits
+from voice_server.core.schedule import Assignment, Scheduler
+from voice_server.pool.worker import Ending, Worker
+from voice_server.wire.messages import Cancelled, Done, Failed, Ready, Render
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +99,9 @@ class Dispatcher:
             if render.stream == stream and render.sink is sink:
                 self._cancel(render_id)
 
-    def delivered(self, stream: int, audio_s: float) -> None:
-        self._scheduler.delivered(stream, audio_s, self._loop.time())
+    def delivered(self, stream: int, audio_s: float, undelivered_s: float) -> None:
+        """The client's socket took `audio_s`; `undelivered_s` of what was rendered for it is left."""
+        self._scheduler.delivered(stream, audio_s, undelivered_s, self._loop.time())
         if self._sinks:
             self._pump()
 

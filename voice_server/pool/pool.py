@@ -6,14 +6,14 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 
-from ..core.errors import BackendUnavailable
-from ..core.limits import Limits
-from ..core.restart import RestartPolicy
-from ..wire.messages import Ready
-from .dispatcher import Dispatcher
-from .process import Guardian
-from .supervisor import SlotStatus, Supervisor, WorkerSpec
-from .worker import Ending, Worker
+from voice_server.core.errors import BackendUnavailable
+from voice_server.core.limits import Limits
+from voice_server.core.restart import RestartPolicy
+from voice_server.pool.dispatcher import Dispatcher
+from voice_server.pool.process import Guardian
+from voice_server.pool.supervisor import SlotStatus, Supervisor, WorkerSpec
+from voice_server.pool.worker import Ending, Worker
+from voice_server.wire.messages import Ready
 
 
 class Pool:

@@ -11,11 +11,11 @@ import logging
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..core.limits import WorkerLimits
-from ..core.restart import RestartPolicy
-from ..wire.messages import Load, Ready
-from .process import Command, Guardian
-from .worker import Ending, Worker, WorkerOwner
+from voice_server.core.limits import WorkerLimits
+from voice_server.core.restart import RestartPolicy
+from voice_server.pool.process import Command, Guardian
+from voice_server.pool.worker import Ending, Worker, WorkerOwner
+from voice_server.wire.messages import Load, Ready
 
 _log = logging.getLogger(__name__)
 

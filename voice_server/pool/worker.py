@@ -10,10 +10,13 @@ import asyncio
 import logging
 from typing import Protocol
 
-from ..core.limits import WorkerLimits
-from ..core.restart import Condemn, LivenessPolicy, SendPing
-from ..wire.conversation import Conversation, Side
-from ..wire.messages import (
+from voice_server.core.limits import WorkerLimits
+from voice_server.core.restart import Condemn, LivenessPolicy, SendPing
+from voice_server.pool.channel import Channel
+from voice_server.pool.process import Command, Guardian, WorkerProcess, describe_exit
+from voice_server.pool.worker_log import WorkerLog
+from voice_server.wire.conversation import Conversation, Side
+from voice_server.wire.messages import (
     Audio,
     Cancel,
     Cancelled,
@@ -32,12 +35,10 @@ from ..wire.messages import (
     WireError,
     WorkerMessage,
 )
-from .channel import Channel
-from .process import Command, Guardian, WorkerProcess, describe_exit
-from .worker_log import WorkerLog
 
 _log = logging.getLogger(__name__)
 
+_BAD_CONFIG = 78  # sysexits.h EX_CONFIG: another start would end the same way
 _EXIT_FOLLOWS_S = 0.05  # between a closed socket and the exit that explains it: under 1 ms when measured
 
 Ending = Done | Failed | Cancelled
@@ -182,6 +183,8 @@ class Worker:
                 self._liveness.heard(now)
 
     def _on_exit(self, returncode: int) -> None:
+        if returncode == _BAD_CONFIG:
+            self.retryable = False
         if not self._lost:
             self._disown(describe_exit(returncode))
         if self._channel:

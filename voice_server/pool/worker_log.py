@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 
-from ..core.limits import WorkerLimits
+from voice_server.core.limits import WorkerLimits
 
 _log = logging.getLogger("voice_server.worker")
 

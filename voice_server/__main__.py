@@ -1,0 +1,89 @@
+"""`python -m voice_server`: serve, install, doctor."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+from pathlib import Path
+
+from voice_server.config import ConfigError, load_config
+from voice_server.core.errors import VoiceError
+from voice_server.core.limits import Limits
+from voice_server.gateway.security import InsecureBind, check_bind
+from voice_server.main import ServeOptions, serve, with_connections_per_address
+from voice_server.terminal.doctor import run_doctor
+from voice_server.terminal.install import run_install
+from voice_server.venvs import VenvBuildFailed, VenvStore
+
+TOKEN_VARIABLE = "VOICE_SERVER_TOKEN"
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = _parser().parse_args(argv)
+    logging.basicConfig(level=arguments.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        return int(arguments.run(arguments))
+    except ConfigError as error:
+        return _fail(str(error), ConfigError.exit_code)
+    except (VoiceError, VenvBuildFailed, InsecureBind) as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--config", type=Path, help="a backends.yaml of your own")
+    common.add_argument("--log-level", default="warning", choices=["debug", "info", "warning", "error"])
+    parser = argparse.ArgumentParser("voice-server", description=__doc__, parents=[common])
+    _add_serve_options(parser)
+    parser.set_defaults(run=_serve)
+    commands = parser.add_subparsers(title="other commands", metavar="COMMAND")
+    install = commands.add_parser("install", help="build the environments of backends ahead", parents=[common])
+    install.add_argument("backends", nargs="*", metavar="BACKEND", help="default: the one that would be used")
+    install.set_defaults(run=lambda given: run_install(load_config(given.config), given.backends, VenvStore()))
+    doctor = commands.add_parser("doctor", help="tell what is installed and what is wrong", parents=[common])
+    doctor.set_defaults(run=lambda given: run_doctor(load_config(given.config), VenvStore()))
+    return parser
+
+
+def _add_serve_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--backend", action="append", default=[], help="may be given more than once (default: auto)")
+    parser.add_argument("--pool-size", type=int, default=0, help="workers per backend (default: as configured)")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--insecure", action="store_true", help=f"listen to the network without {TOKEN_VARIABLE}")
+    parser.add_argument(
+        "--connections-per-address", type=int, default=Limits().stream.connections_per_address, metavar="N"
+    )
+
+
+def _serve(given: argparse.Namespace) -> int:
+    token = os.environ.get(TOKEN_VARIABLE, "")
+    check_bind(given.host, token, insecure=given.insecure)
+    options = ServeOptions(
+        backends=tuple(given.backend),
+        pool_size=max(0, given.pool_size),
+        host=given.host,
+        port=given.port,
+        config=given.config,
+        token=token,
+        limits=with_connections_per_address(Limits(), given.connections_per_address),
+    )
+    try:
+        asyncio.run(serve(options, report=lambda line: print(line, file=sys.stderr, flush=True)))
+    except OSError as error:
+        return _fail(f"cannot listen on {given.host}:{given.port}: {error.strerror}")
+    return 0
+
+
+def _fail(message: str, code: int = 1) -> int:
+    print(f"voice-server: {message}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,31 @@
+"""Which worker gets which device: one GPU after the other, around again when there are more workers than GPUs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from voice_server.core.settings import BackendConfig, Gpu
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    device: str  # "cpu" or "cuda"
+    cuda_visible_devices: str  # a worker sees its own GPU only, and calls it plain "cuda"
+
+
+def place(backend: BackendConfig, workers: int, gpus: Sequence[Gpu]) -> list[Placement]:
+    """The places of `workers` workers; 0 is as many as the backend says, or one per GPU when that is more."""
+    indexes = _indexes(backend, gpus)
+    count = workers or max(backend.workers, len(indexes))
+    if not indexes:
+        return [Placement("cpu", "")] * count
+    return [Placement("cuda", str(indexes[number % len(indexes)])) for number in range(count)]
+
+
+def _indexes(backend: BackendConfig, gpus: Sequence[Gpu]) -> list[int]:
+    if backend.devices == "cpu":
+        return []
+    if backend.devices == "auto":
+        return [gpu.index for gpu in gpus]
+    return list(backend.devices)

@@ -1,0 +1,62 @@
+"""What every door shares: the backends, the limits, who is inside, and whether the house is closing."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from voice_server.core.errors import UnknownBackend
+from voice_server.core.limits import Limits
+from voice_server.gateway.security import Gate
+from voice_server.stream.backend import Backend
+
+
+class Guest(Protocol):
+    """A long-lived client that has to be told when the gateway shuts down."""
+
+    @property
+    def is_busy(self) -> bool: ...
+
+    def go_away(self) -> None: ...
+
+
+class House:
+    def __init__(self, backends: list[Backend], limits: Limits, gate: Gate) -> None:
+        self.backends = {backend.name: backend for backend in backends}
+        self.default = backends[0]
+        self.limits = limits
+        self.gate = gate
+        self.guests: set[Guest] = set()
+        self.is_draining = False
+
+    def backend(self, name: str) -> Backend:
+        """The backend of this name, the default one for "". Raises UnknownBackend."""
+        if not name:
+            return self.default
+        if name not in self.backends:
+            raise UnknownBackend(f"this server runs {', '.join(self.backends)}", field="backend")
+        return self.backends[name]
+
+    @property
+    def problem(self) -> str:
+        """Why `/ready` says no, for a person; empty when every backend can speak."""
+        if self.is_draining:
+            return "shutting down"
+        return "; ".join(backend.pool.problem for backend in self.backends.values() if not backend.pool.is_ready)
+
+    # Shutting down
+
+    @property
+    def is_busy(self) -> bool:
+        """Somebody is in the middle of an answer."""
+        return self.gate.requests > 0 or any(guest.is_busy for guest in self.guests)
+
+    def drain(self) -> None:
+        """Let running answers finish; who has none is asked to leave now."""
+        self.is_draining = True
+        for guest in [guest for guest in self.guests if not guest.is_busy]:
+            guest.go_away()
+
+    def evict(self) -> None:
+        """Patience is over."""
+        for guest in list(self.guests):
+            guest.go_away()

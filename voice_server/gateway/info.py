@@ -1,0 +1,67 @@
+"""The doors that only tell: `/`, `/voices`, `/backends`, `/health`, `/ready`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from voice_server.core.errors import VoiceError
+from voice_server.gateway.house import House
+from voice_server.gateway.security import error_response
+from voice_server.stream.backend import Backend
+
+
+async def index(request: Request) -> JSONResponse:
+    """What a client of the original asks first: who speaks, with how many voices, at which rate."""
+    house: House = request.app.state.house
+    backend = house.default
+    return JSONResponse(
+        {
+            "backend": backend.name,
+            "voices": len(backend.voices),
+            "sample_rate": house.limits.stream.sample_rate,
+            "native_sample_rate": backend.sample_rate,
+        }
+    )
+
+
+async def voices(request: Request) -> Any:
+    house: House = request.app.state.house
+    try:
+        backend = house.backend(request.query_params.get("backend", ""))
+    except VoiceError as error:
+        return error_response(error)
+    return JSONResponse({"voices": backend.voices, "aliases": backend.config.aliases})
+
+
+async def backends(request: Request) -> JSONResponse:
+    house: House = request.app.state.house
+    return JSONResponse({"backends": [_describe(backend) for backend in house.backends.values()]})
+
+
+def _describe(backend: Backend) -> dict[str, Any]:
+    return {
+        "name": backend.name,
+        "ready": backend.pool.is_ready,
+        "sample_rate": backend.sample_rate,
+        "voices": backend.voices,
+        "options": {name: asdict(spec) for name, spec in backend.config.opts.items()},
+        "workers": [asdict(slot) for slot in backend.pool.slots],
+    }
+
+
+async def health(request: Request) -> JSONResponse:
+    """Alive: the event loop answers."""
+    return JSONResponse({"status": "alive"})
+
+
+async def ready(request: Request) -> JSONResponse:
+    """Able to speak; 503 with the reason until then."""
+    house: House = request.app.state.house
+    problem = house.problem
+    if problem:
+        return JSONResponse({"status": "not ready", "reason": problem}, status_code=503)
+    return JSONResponse({"status": "ready", "backends": list(house.backends)})

@@ -1,0 +1,122 @@
+"""Who may come in: the bearer token, the number of connections, and which addresses may be listened on without one."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+from collections import Counter
+
+from starlette.requests import HTTPConnection
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
+
+from voice_server.core.errors import TooManyConnections, Unauthorized, VoiceError
+from voice_server.core.limits import StreamLimits
+
+_OPEN_PATHS = frozenset({"/health"})  # a load balancer has no token
+_RETRY_AFTER_S = "1"
+
+
+class InsecureBind(Exception):
+    """Listening to the network without a token; `--insecure` says that this is meant."""
+
+
+def check_bind(host: str, token: str, *, insecure: bool) -> None:
+    """Raises InsecureBind when everybody on the network could make this machine speak."""
+    if not (token or insecure or _is_loopback(host)):
+        raise InsecureBind(
+            f"refusing to listen on {host} without a token: set VOICE_SERVER_TOKEN, or say --insecure if that is meant"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Gate:
+    """Checks the token and counts connections, in all and per address."""
+
+    def __init__(self, limits: StreamLimits, token: str) -> None:
+        self._limits = limits
+        self._digest = _digest(token) if token else None
+        self._inside: Counter[str] = Counter()
+        self.requests = 0  # HTTP requests being answered
+
+    def check_token(self, connection: HTTPConnection) -> None:
+        """Raises Unauthorized."""
+        if self._digest is None or connection.url.path in _OPEN_PATHS:
+            return
+        scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(_digest(token.strip()), self._digest):
+            raise Unauthorized("this server wants `Authorization: Bearer <token>`")
+
+    def enter(self, address: str) -> None:
+        """Raises TooManyConnections."""
+        if self._inside.total() >= self._limits.connections:
+            raise TooManyConnections("the server has all the connections it takes; try again in a second")
+        if self._inside[address] >= self._limits.connections_per_address:
+            raise TooManyConnections("your address has all the connections it may have; close one or try again later")
+        self._inside[address] += 1
+
+    def leave(self, address: str) -> None:
+        self._inside[address] -= 1
+        if not self._inside[address]:
+            del self._inside[address]
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+
+
+class GateMiddleware:
+    """Refuses before a door sees the request: with an HTTP status, also in a WebSocket handshake."""
+
+    def __init__(self, app: ASGIApp, gate: Gate) -> None:
+        self._app = app
+        self._gate = gate
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        address = scope["client"][0] if scope.get("client") else ""
+        try:
+            self._gate.check_token(HTTPConnection(scope))
+            self._gate.enter(address)
+        except VoiceError as error:
+            await _refuse(error, scope, receive, send)
+            return
+        await self._inside(address, scope, receive, send)
+
+    async def _inside(self, address: str, scope: Scope, receive: Receive, send: Send) -> None:
+        is_request = scope["type"] == "http"
+        self._gate.requests += is_request
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._gate.requests -= is_request
+            self._gate.leave(address)
+
+
+async def _refuse(error: VoiceError, scope: Scope, receive: Receive, send: Send) -> None:
+    response = error_response(error)
+    if scope["type"] == "websocket":
+        await WebSocket(scope, receive, send).send_denial_response(response)
+    else:
+        await response(scope, receive, send)
+
+
+def error_response(error: VoiceError) -> Response:
+    """The HTTP answer to an error: its status, and a body with the code a program may rely on."""
+    body = {"error": {"code": error.code, "message": error.message, "field": error.field}}
+    headers = {"retry-after": _RETRY_AFTER_S} if error.http_status == 503 else {}
+    if isinstance(error, Unauthorized):
+        headers["www-authenticate"] = "Bearer"
+    return JSONResponse(body, status_code=error.http_status, headers=headers)

@@ -1,0 +1,138 @@
+"""The composition root: flags → configuration → environments → pools → app → server. Nothing else builds things."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from voice_server.config import BackendConfig, Config, load_config, pick_backend
+from voice_server.core.limits import Limits
+from voice_server.core.placement import Placement, place
+from voice_server.core.settings import Gpu
+from voice_server.gateway.app import build_app
+from voice_server.gateway.house import House
+from voice_server.gateway.security import Gate
+from voice_server.gateway.server import GatewayServer, bind
+from voice_server.machine import see_gpus
+from voice_server.pool.pool import Pool
+from voice_server.pool.process import Command, Guardian
+from voice_server.pool.supervisor import WorkerSpec
+from voice_server.stream.backend import Backend
+from voice_server.terminal.local import LocalGateway
+from voice_server.venvs import VenvStore
+from voice_server.wire.messages import Load
+
+Report = Callable[[str], None]
+
+_BOOTSTRAP = Path(__file__).parent / "worker" / "bootstrap.py"
+_NOT_FOR_WORKERS = ("PYTHON", "VIRTUAL_ENV", "VOICE_SERVER_", "CUDA_VISIBLE_DEVICES")
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    backends: tuple[str, ...] = ()  # none: the configured default
+    pool_size: int = 0  # workers per backend; 0: as configured
+    host: str = "127.0.0.1"
+    port: int = 8000
+    config: Path | None = None
+    token: str = ""
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    config: BackendConfig
+    reason: str
+
+
+def choose(config: Config, names: Sequence[str], gpus: Sequence[Gpu]) -> list[Choice]:
+    """The backends to run. Raises UnknownBackend or BackendUnavailable."""
+    return [Choice(*pick_backend(config, name, gpus)) for name in names or [""]]
+
+
+def worker_environ(environ: Mapping[str, str], backend: BackendConfig, placement: Placement) -> dict[str, str]:
+    """What a worker may see of our environment: no secrets of ours, no path to our packages, one GPU."""
+    inherited = {key: value for key, value in environ.items() if not key.startswith(_NOT_FOR_WORKERS)}
+    device = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": placement.cuda_visible_devices}
+    return {**inherited, **_ONE_THREAD, "TQDM_DISABLE": "1", **device, **backend.env}
+
+
+def worker_specs(backend: BackendConfig, python: Path, workers: int, gpus: Sequence[Gpu]) -> list[WorkerSpec]:
+    return [
+        WorkerSpec(
+            name=f"{backend.name}-{number}",
+            command=Command((str(python), "-I", str(_BOOTSTRAP)), worker_environ(os.environ, backend, placement)),
+            load=Load(backend.adapter, placement.device, backend.options, backend.warmup_text),
+            limits=backend.limits,
+        )
+        for number, placement in enumerate(place(backend, workers, gpus))
+    ]
+
+
+@asynccontextmanager
+async def running(
+    choices: Sequence[Choice], pool_size: int, limits: Limits, report: Report
+) -> AsyncIterator[list[Backend]]:
+    """The chosen backends with their workers started, not yet ready. Raises VenvBuildFailed."""
+    store, gpus = VenvStore(), see_gpus(os.environ).gpus
+    pools: list[Pool] = []
+    gate = asyncio.Semaphore(limits.worker.parallel_loads)
+    for choice in choices:
+        python = await asyncio.to_thread(store.build, choice.config.name, choice.config.venv, report)
+        pools.append(Pool(choice.config.name, worker_specs(choice.config, python, pool_size, gpus), limits))
+    guardian = Guardian()
+    try:
+        for pool in pools:
+            pool.start(guardian, gate, random.random)
+        yield [Backend(choice.config, pool) for choice, pool in zip(choices, pools, strict=True)]
+    finally:
+        for pool in pools:
+            await pool.stop()
+        guardian.close()
+
+
+async def serve(options: ServeOptions, report: Report) -> None:
+    """Run the server until a signal ends it. Raises ConfigError, VenvBuildFailed, VoiceError, OSError."""
+    choices = choose(load_config(options.config), options.backends, see_gpus(os.environ).gpus)
+    listener = bind(options.host, options.port, options.limits)
+    async with running(choices, options.pool_size, options.limits, report) as backends:
+        house = House(backends, options.limits, Gate(options.limits.stream, options.token))
+        server = GatewayServer(house, build_app(house), options.limits)
+        host, port = listener.getsockname()[:2]
+        for choice in choices:
+            report(f"backend {choice.config.name}: {choice.reason}")
+        report(f"listening on http://{host}:{port} (WebSocket: ws://{host}:{port}/stream-tokens)")
+        announcing = asyncio.create_task(_announce(backends, report))
+        try:
+            await server.serve(sockets=[listener])
+        finally:
+            announcing.cancel()
+
+
+async def _announce(backends: Sequence[Backend], report: Report) -> None:
+    for backend in backends:
+        ready = await backend.pool.until_ready()
+        report(f"{backend.name} is ready: {len(ready.voices)} voices, {ready.sample_rate} Hz")
+
+
+@asynccontextmanager
+async def local_gateway(
+    *, backend: str = "", pool_size: int | None = None, config: Path | None = None, report: Report
+) -> AsyncIterator[LocalGateway]:
+    """One backend, ready to speak in this process. Raises ConfigError, VenvBuildFailed, VoiceError."""
+    limits = Limits()
+    choices = choose(load_config(config), [backend], see_gpus(os.environ).gpus)
+    async with running(choices, pool_size or 0, limits, report) as backends:
+        report(f"loading {choices[0].config.name}")
+        await backends[0].pool.until_ready()
+        yield LocalGateway(backends[0], choices[0].reason, limits)
+
+
+def with_connections_per_address(limits: Limits, count: int) -> Limits:
+    return replace(limits, stream=replace(limits.stream, connections_per_address=count))

@@ -1,0 +1,77 @@
+"""The client's side of `/stream-tokens`, without a socket: messages in, calls on the stream, and when it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from voice_server.core import stream_tokens_protocol as protocol
+from voice_server.core.errors import BadMessage, VoiceError
+from voice_server.core.events import AnswerDone, Event, Problem
+from voice_server.core.limits import Limits
+from voice_server.core.stream_tokens_protocol import ClientMessage
+from voice_server.stream.outbox import Outbox
+from voice_server.stream.stream import Stream
+
+
+class Dialogue:
+    """Errors in a message go to the outbox: the client is told, and the rest of the message counts."""
+
+    def __init__(self, stream: Stream, outbox: Outbox, limits: Limits, *, keep_open: bool) -> None:
+        self.keep_open = keep_open
+        self._stream = stream
+        self._outbox = outbox
+        self._limits = limits
+        self._done_said = False
+
+    def take(self, text: str | None) -> None:
+        """A message of the client; None is a binary one."""
+        try:
+            if text is None:
+                raise BadMessage("a message is JSON text, not binary")
+            said = protocol.decode(text, self._limits)
+        except VoiceError as error:
+            self._outbox.put(Problem(error))
+            return
+        self._apply(said)
+
+    def is_last(self, event: Event) -> bool:
+        """Whether the session ends with this event."""
+        if isinstance(event, Problem):
+            return event.error.close_code is not None
+        return isinstance(event, AnswerDone) and not self.keep_open
+
+    def _apply(self, said: ClientMessage) -> None:
+        """In the order of the protocol's table."""
+        if said.cancel:
+            self._done_said = False
+            self._stream.cancel()
+        if said.voice is not None:
+            self._try(lambda: self._stream.set_voice(said.voice or ""))
+        if said.opts is not None:
+            self._try(lambda: self._stream.set_options(said.opts or {}))
+        if said.sample_rate is not None:
+            self._try(lambda: self._set_rate(said.sample_rate))
+        if said.keep_open is not None:
+            self.keep_open = said.keep_open
+        if said.token or said.flush or said.done:
+            self._try(lambda: self._speak(said))
+
+    def _speak(self, said: ClientMessage) -> None:
+        if self._done_said and not self.keep_open:
+            raise BadMessage("the answer was done; set keep_open to speak another one", field="token")
+        if said.token:
+            self._try(lambda: self._stream.push(said.token or ""))
+        if said.flush:
+            self._stream.flush()
+        if said.done:
+            self._done_said = True
+            self._stream.finish()
+
+    def _set_rate(self, rate: int | str | None) -> None:
+        self._stream.set_sample_rate(rate if isinstance(rate, int) else None)
+
+    def _try(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except VoiceError as error:
+            self._outbox.put(Problem(error))

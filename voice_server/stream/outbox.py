@@ -1,0 +1,107 @@
+"""Events on their way to one client, in order, by one writer; a client that does not take them is cut off.
+
+A message that was handed to the socket cannot be taken back; what still waits here can, at a barge-in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from voice_server.core.errors import SlowClient
+from voice_server.core.events import AnswerCancelled, AnswerDone, AudioChunk, Event, FormatChanged, StreamReady
+from voice_server.core.limits import StreamLimits
+
+_SURVIVES_CANCEL = (StreamReady, FormatChanged, AnswerDone, AnswerCancelled)
+
+
+class Outbox:
+    """`on_delivered(pcm_bytes)` is called after each chunk that the socket took."""
+
+    def __init__(self, limits: StreamLimits) -> None:
+        self._limits = limits
+        self._events: deque[Event] = deque()
+        self._waiting_bytes = 0
+        self._wake: asyncio.Future[None] | None = None
+        self._closed = False
+        self.on_delivered: Callable[[int], None] = lambda pcm_bytes: None
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Audio that the socket has not taken yet."""
+        return self._waiting_bytes
+
+    def put(self, *events: Event) -> None:
+        for event in events:
+            self._events.append(event)
+            if isinstance(event, AudioChunk):
+                self._waiting_bytes += len(event.pcm)
+        self._wake_up()
+
+    def drop_answer(self) -> None:
+        """Barge-in: nothing of the current answer is sent any more."""
+        self._events = deque(event for event in self._events if isinstance(event, _SURVIVES_CANCEL))
+        self._waiting_bytes = 0
+
+    def close(self) -> None:
+        """Nobody is there any more: `run` returns without sending the rest."""
+        self._closed = True
+        self._wake_up()
+
+    async def run(self, send: Callable[[Event], Awaitable[None]], is_last: Callable[[Event], bool]) -> Event | None:
+        """Send events until one `is_last`, which is returned, or until `close`, which returns None.
+
+        Raises SlowClient when one send takes too long; what `send` raises goes through.
+        """
+        while event := await self._next():
+            await self._send(send, event)
+            if isinstance(event, AudioChunk):
+                self.on_delivered(len(event.pcm))
+            if is_last(event):
+                return event
+        return None
+
+    async def _send(self, send: Callable[[Event], Awaitable[None]], event: Event) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        stuck = asyncio.get_running_loop().call_later(self._limits.send_s, task.cancel, SlowClient.code)
+        try:
+            await send(event)
+        except asyncio.CancelledError as cancelled:
+            if SlowClient.code in cancelled.args:
+                raise SlowClient(f"audio was not read for {self._limits.send_s:g} s") from None
+            raise
+        finally:
+            stuck.cancel()
+
+    async def _next(self) -> Event | None:
+        while not self._events:
+            if self._closed:
+                return None
+            self._wake = asyncio.get_running_loop().create_future()
+            await self._wake
+        return None if self._closed else self._take()
+
+    def _take(self) -> Event:
+        event = self._events.popleft()
+        if isinstance(event, AudioChunk):
+            event = self._coalesced(event)
+            self._waiting_bytes = max(0, self._waiting_bytes - len(event.pcm))
+        return event
+
+    def _coalesced(self, chunk: AudioChunk) -> AudioChunk:
+        """Chunks that had to wait go out together: fewer messages for a client that is behind."""
+        parts, size = [chunk.pcm], len(chunk.pcm)
+        while self._events and size < self._limits.coalesce_bytes:
+            following = self._events[0]
+            if not isinstance(following, AudioChunk) or following.index != chunk.index:
+                break
+            parts.append(following.pcm)
+            size += len(following.pcm)
+            self._events.popleft()
+        return AudioChunk(chunk.index, b"".join(parts)) if len(parts) > 1 else chunk
+
+    def _wake_up(self) -> None:
+        if self._wake and not self._wake.done():
+            self._wake.set_result(None)

@@ -1,0 +1,313 @@
+"""One client's conversation with one backend: text in, ordered events out, answer after answer.
+
+Synchronous and driven by its door on one side and by the dispatcher on the other; it owns no task and no socket. Every
+answer ends with exactly one `AnswerDone`, `AnswerCancelled` or an error that closes the stream. Client errors are
+raised to the door, which reports them; they leave the answer as it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from voice_server.core import pcm as audio
+from voice_server.core.errors import BadMessage, Overloaded, Poisoned, TextTooLong, UnknownVoice, VoiceError
+from voice_server.core.events import (
+    AnswerCancelled,
+    AnswerDone,
+    Event,
+    FormatChanged,
+    Problem,
+    SentenceAccepted,
+    SentenceQueued,
+    SentenceRendering,
+    StreamReady,
+)
+from voice_server.core.limits import Limits
+from voice_server.core.reorder import ReorderBuffer
+from voice_server.core.sentences import SentenceSplitter, join_short
+from voice_server.core.speakable import Speakable
+from voice_server.pool.dispatcher import RenderRequest
+from voice_server.stream.backend import Backend
+from voice_server.stream.outbox import Outbox
+from voice_server.stream.sentence import Sentence
+
+
+class _Mark(Enum):
+    FLUSH = "flush"
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSettings:
+    """What a door decides for a stream."""
+
+    live: bool = True  # somebody listens while it renders; False: a whole file is wanted
+    sample_rate: int = 0  # Hz; 0 is the gateway's default
+    speakable: bool = True  # turn Markdown, URLs and emoji into something an engine can say
+
+
+class Stream:
+    """Implements SentenceOwner."""
+
+    def __init__(self, backend: Backend, outbox: Outbox, limits: Limits, settings: StreamSettings) -> None:
+        self.sample_rate = settings.sample_rate or limits.stream.sample_rate
+        self._backend = backend
+        self._dispatcher = backend.pool.dispatcher
+        self._outbox = outbox
+        self._limits = limits
+        self._loop = asyncio.get_running_loop()
+        self._id = self._dispatcher.open_stream(live=settings.live)
+        self._makes_speakable = settings.speakable
+        self._voice = backend.resolve_voice("")
+        self._options = backend.validate_options({})
+        self._splitter = SentenceSplitter(limits.text)
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._wait_timer: asyncio.TimerHandle | None = None
+        self._poisonous = 0
+        self._later: deque[str | _Mark] = deque()  # said after `finish`, for the next answer
+        self._later_chars = 0
+        self._given_up = False
+        outbox.on_delivered = self._on_delivered
+        self._new_answer()
+
+    def _new_answer(self) -> None:
+        self._reorder = ReorderBuffer(self.sample_rate, self._limits.stream.retry_fade_s)
+        self._speakable = Speakable()
+        self._sentences: dict[int, Sentence] = {}  # not ended yet
+        self._chars = 0
+        self._waiting_chars = 0  # of sentences that have not ended
+        self._finishing = False
+
+    # What the door says
+
+    @property
+    def is_busy(self) -> bool:
+        """An answer has begun and is not complete."""
+        return self._chars > 0 or self._finishing or bool(self._later)
+
+    def greet(self) -> None:
+        self._emit(StreamReady(self._backend.name, self._voice, self.sample_rate))
+
+    def set_voice(self, name: str) -> None:
+        self._voice = self._backend.resolve_voice(name)
+
+    def set_options(self, values: dict[str, Any]) -> None:
+        self._options = self._backend.validate_options(values)
+
+    def set_sample_rate(self, sample_rate: int | None) -> None:
+        """None is the backend's own. Between answers only."""
+        if sample_rate is None and self._backend.sample_rate is None:
+            raise BadMessage("the backend has not said its rate yet: name a number", field="sample_rate")
+        if self.is_busy:
+            raise BadMessage("the sample rate can change between answers only", field="sample_rate")
+        self.sample_rate = sample_rate or self._backend.sample_rate or self.sample_rate
+        self._new_answer()
+        self._emit(FormatChanged(self.sample_rate))
+
+    def push(self, text: str) -> None:
+        """Append tokens to the answer. Raises TextTooLong; the text was not taken then."""
+        if self._finishing:
+            self._keep_for_later(text)
+            return
+        if self._chars + len(text) > self._limits.text.stream_chars:
+            raise TextTooLong(f"an answer has at most {self._limits.text.stream_chars} characters", field="token")
+        if self._waiting_chars + len(self._splitter.pending) + len(text) > self._limits.text.pending_chars:
+            raise TextTooLong(f"{self._limits.text.pending_chars} characters wait already", field="token")
+        self._chars += len(text)
+        self._accept(self._splitter.push(text))
+        self._arm_idle_timer()
+
+    def flush(self) -> None:
+        """What was pushed so far is a whole sentence."""
+        if self._finishing:
+            self._keep_mark(_Mark.FLUSH)
+        else:
+            self._accept(self._splitter.flush())
+
+    def finish(self) -> None:
+        """The answer is complete."""
+        if self._finishing:
+            self._keep_mark(_Mark.DONE)
+            return
+        self.flush()
+        self._finishing = True
+        self._end_if_complete()
+
+    def cancel(self) -> None:
+        """Barge-in: nothing of the current answer is rendered or sent any more."""
+        self._drop()
+        self._emit(AnswerCancelled())
+
+    def close(self) -> None:
+        """The client is gone."""
+        self._drop()
+        self._dispatcher.close_stream(self._id)
+        self._outbox.close()
+
+    # Text to sentences
+
+    def _accept(self, pieces: list[str]) -> None:
+        self._stop_idle_timer()
+        for piece in join_short(pieces, first=not self._sentences):
+            if not self._given_up:
+                self._submit(piece)
+
+    def _submit(self, piece: str) -> None:
+        text = piece.strip()
+        spoken = self._speakable(piece) if self._makes_speakable else text
+        index = self._reorder.open(text)
+        self._emit(SentenceAccepted(index, text))
+        if not spoken:
+            self._emit(*self._reorder.close(index))
+            return
+        sentence = Sentence(index, text, spoken, self, self._limits.stream)
+        self._sentences[index] = sentence
+        self._waiting_chars += sentence.chars
+        if self._is_line_full():
+            self._give_up(Overloaded("too many streams are waiting; try again in a few seconds"))
+            return
+        self._dispatcher.submit(self._id, index, sentence)
+        self._tell_position(sentence)
+
+    def _is_line_full(self) -> bool:
+        """Only a stream that is not in line yet is turned away."""
+        room = self._limits.stream.waiting_per_worker * self._backend.pool.size
+        return len(self._sentences) == 1 and self._dispatcher.waiting_streams >= room
+
+    def _tell_position(self, sentence: Sentence) -> None:
+        position = self._dispatcher.position(self._id)
+        if position and len(self._sentences) == 1 and sentence.index in self._sentences:
+            self._emit(SentenceQueued(position, "busy" if self._dispatcher.has_workers else "loading"))
+            self._arm_wait_timer()
+
+    def _arm_idle_timer(self) -> None:
+        self._stop_idle_timer()
+        if self._splitter.is_doubtful:
+            self._idle_timer = self._loop.call_later(self._limits.text.idle_s, self._on_idle)
+
+    def _stop_idle_timer(self) -> None:
+        if self._idle_timer:
+            self._idle_timer.cancel()
+            self._idle_timer = None
+
+    def _on_idle(self) -> None:
+        self._idle_timer = None
+        self._accept(self._splitter.idle())
+
+    def _arm_wait_timer(self) -> None:
+        if self._wait_timer is None:
+            self._wait_timer = self._loop.call_later(self._limits.stream.queue_wait_s, self._on_waited)
+
+    def _stop_wait_timer(self) -> None:
+        if self._wait_timer:
+            self._wait_timer.cancel()
+            self._wait_timer = None
+
+    def _on_waited(self) -> None:
+        self._wait_timer = None
+        if self._dispatcher.has_workers:
+            self._give_up(Overloaded(f"no worker was free for {self._limits.stream.queue_wait_s:g} s; try again later"))
+        else:
+            self._arm_wait_timer()  # the backend loads; `queued` has said so
+
+    def _give_up(self, error: VoiceError) -> None:
+        """The stream ends with this error: its door closes it."""
+        self._given_up = True
+        self._drop()
+        self._emit(Problem(error))
+
+    # SentenceOwner
+
+    def request_for(self, spoken: str) -> RenderRequest:
+        """With the voice and options of this moment: a client may change them for whatever has not started."""
+        try:
+            voice = self._backend.resolve_voice(self._voice)
+        except UnknownVoice:
+            voice = self._voice  # set before the engine told its voices: it will refuse this one itself
+        return RenderRequest(spoken, voice, self._options)
+
+    def on_rendering(self, sentence: Sentence, worker: str) -> None:
+        self._stop_wait_timer()
+        depth = self._dispatcher.waiting(self._id)
+        self._emit(SentenceRendering(sentence.index, sentence.text, depth, worker))
+
+    def on_sentence_audio(self, sentence: Sentence, pcm: bytes) -> None:
+        self._emit(*self._reorder.push(sentence.index, pcm))
+
+    def on_sentence_end(self, sentence: Sentence, error: VoiceError | None) -> None:
+        self._sentences.pop(sentence.index, None)
+        self._waiting_chars -= sentence.chars
+        if error:
+            self._emit(*self._reorder.fail(sentence.index, error))
+        else:
+            self._emit(*self._reorder.close(sentence.index))
+        self._end_if_complete()
+
+    def on_sentence_retry(self, sentence: Sentence, *, exact: bool) -> None:
+        self._reorder.restart(sentence.index, exact=exact)
+        self._report_undelivered(0.0)
+        self._dispatcher.retry(self._id, sentence.index, sentence)
+
+    def on_sentence_poisonous(self, sentence: Sentence) -> None:
+        self._poisonous += 1
+        if self._poisonous >= self._limits.stream.poisonous_sentences:
+            self._give_up(Poisoned("the text of this stream keeps killing workers"))
+
+    def stop_render(self, sentence: Sentence) -> None:
+        self._dispatcher.stop_render(self._id, sentence)
+
+    # Inside
+
+    def _emit(self, *events: Event) -> None:
+        self._outbox.put(*events)
+
+    def _on_delivered(self, pcm_bytes: int) -> None:
+        self._report_undelivered(audio.duration_s(pcm_bytes, self.sample_rate))
+
+    def _report_undelivered(self, delivered_s: float) -> None:
+        held = self._reorder.held_bytes + self._outbox.waiting_bytes
+        self._dispatcher.delivered(self._id, delivered_s, audio.duration_s(held, self.sample_rate))
+
+    def _end_if_complete(self) -> None:
+        if self._finishing and self._reorder.is_empty and not self._given_up:
+            self._emit(AnswerDone())
+            self._new_answer()
+            self._say_later()
+
+    # The next answer, if the client began it early
+
+    def _keep_for_later(self, text: str) -> None:
+        if self._later_chars + len(text) > self._limits.text.pending_chars:
+            raise TextTooLong(f"{self._limits.text.pending_chars} characters wait already", field="token")
+        self._later_chars += len(text)
+        self._later.append(text)
+
+    def _keep_mark(self, mark: _Mark) -> None:
+        """A mark behind nothing, or behind one that says as much, means nothing."""
+        if self._later and self._later[-1] not in (mark, _Mark.DONE):
+            self._later.append(mark)
+
+    def _say_later(self) -> None:
+        while self._later and not self._finishing:
+            said = self._later.popleft()
+            if said is _Mark.DONE:
+                self.finish()
+            elif said is _Mark.FLUSH:
+                self.flush()
+            else:
+                self._later_chars -= len(said)
+                self.push(said)
+
+    def _drop(self) -> None:
+        self._stop_idle_timer()
+        self._stop_wait_timer()
+        self._dispatcher.clear(self._id)
+        self._outbox.drop_answer()
+        self._splitter.flush()
+        self._later.clear()
+        self._later_chars = 0
+        self._new_answer()
