@@ -67,7 +67,7 @@ def visible_gpus(gpus: Mapping[str, Gpu], wanted: str) -> tuple[Gpu, ...]:
     seen: list[Gpu] = []
     for entry in wanted.split(","):
         gpu = _named(gpus, entry.strip())
-        if gpu is None or gpu in seen:
+        if gpu is None:
             break
         seen.append(gpu)
     return tuple(seen)
