@@ -157,7 +157,7 @@ def test_a_worker_cannot_import_what_lies_beside_the_gateway(tmp_path: Path) -> 
     shutil.copytree(Path(voice_server.__file__).parent, site / "voice_server")
     (site / "like_starlette.py").touch()
     adapter = adapter_file(tmp_path, "import voice_server.backends.tone, like_starlette")
-    with started(bootstrap=site / "voice_server" / "worker" / "bootstrap.py") as worker:
+    with started(str(site / "voice_server" / "worker" / "bootstrap.py")) as worker:
         answer = worker.load(adapter)
         assert isinstance(answer, LoadFailed)
         assert answer.message == "ModuleNotFoundError: No module named 'like_starlette'"
@@ -272,6 +272,15 @@ def test_a_cancel_takes_effect_within_a_chunk() -> None:
         assert isinstance(worker.hear(), Audio)
 
 
+def test_an_engine_that_is_slow_to_let_go_delays_only_the_word_of_it() -> None:
+    with loaded(**SLOW) as worker:
+        first_audio(worker, fault="ignore_cancel:0.3")
+        begin = time.monotonic()
+        worker.say(Cancel(1))
+        assert worker.hear() == Cancelled(1)
+        assert time.monotonic() - begin >= 0.3
+
+
 def test_a_cancel_that_crosses_the_end_is_ignored() -> None:
     with loaded() as worker:
         worker.say(Render(1, TEXT, ""))
@@ -299,7 +308,7 @@ def test_a_worker_that_holds_the_gil_answers_late_and_loses_nothing() -> None:
 
 
 def test_open_renders_are_stepped_by_their_deadlines() -> None:
-    with loaded(capacity=3, speed_rtf=0.5) as worker:
+    with loaded(capacity=3, speed_rtf=0.1) as worker:
         for render_id, due_in_s in ((1, 30.0), (2, 20.0), (3, 10.0)):
             worker.say(Render(render_id, TEXT, "", {}, due_in_s))
         ends = []
@@ -361,6 +370,14 @@ def test_a_worker_whose_gateway_closed_the_wire_dies_with_its_grandchildren() ->
         worker.sock.close()
         assert worker.exit_code() == -signal.SIGKILL
         poll(lambda: all(is_gone(grandchild.pid) for grandchild in grandchildren))
+
+
+def test_an_engine_that_exits_takes_the_worker_along_though_a_thread_of_its_is_left(tmp_path: Path) -> None:
+    render = "import sys, threading, time; threading.Thread(target=time.sleep, args=[60]).start(); sys.exit('enough')"
+    with loaded(adapter_class(tmp_path, render)) as worker:
+        worker.say(Render(1, "x", ""))
+        assert worker.exit_code() == 1
+        assert "enough" in worker.log
 
 
 def test_a_message_that_breaks_the_rules_ends_the_worker() -> None:

@@ -65,6 +65,10 @@ class Worker:
     def log(self) -> str:
         return self._log.read_text(errors="replace")
 
+    @property
+    def is_at_frame_boundary(self) -> bool:
+        return self._decoder.at_frame_boundary
+
     def say(self, message: GatewayMessage) -> None:
         self._conversation.gateway_says(message)
         self.sock.sendall(encode(message))
@@ -104,23 +108,20 @@ class Worker:
 
 
 @contextlib.contextmanager
-def started(
-    *, python: str = sys.executable, bootstrap: Path = BOOTSTRAP, env: dict[str, str] | None = None
-) -> Iterator[Worker]:
-    """A worker process just started; it and all its descendants are gone afterwards."""
+def started(*command: str, python: str = sys.executable) -> Iterator[Worker]:
+    """A worker process just started, by default the real one; it and all its descendants are gone afterwards."""
     ours, theirs = socket.socketpair()
     ours.settimeout(PATIENCE_S)
     with tempfile.TemporaryDirectory() as folder, ours:
         log = Path(folder) / "log"
         with theirs, log.open("wb") as output:
             process = subprocess.Popen(
-                [python, "-I", str(bootstrap), str(theirs.fileno()), str(os.getpid())],
+                [python, "-I", *(command or [str(BOOTSTRAP)]), str(theirs.fileno()), str(os.getpid())],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
-                env=env,
             )
         try:
             yield Worker(process, ours, log)

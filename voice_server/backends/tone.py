@@ -125,5 +125,6 @@ class ToneBackend:
                 time.sleep((end - begin) / self.sample_rate * self._speed_rtf)
                 yield fault.spoil(number, wave(begin, end))
                 number, begin = number + 1, end
-        finally:
+        except GeneratorExit:
             fault.linger()
+            raise

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import traceback
 from pathlib import Path
 
 BAD_CONFIG = 78  # EX_CONFIG of sysexits.h: another start cannot mend it
@@ -33,7 +34,12 @@ def main() -> None:
     except ImportError as missing:
         print(f"this backend's environment cannot run a worker: {missing}", file=sys.stderr)  # noqa: T201
         sys.exit(BAD_CONFIG)
-    leave(run(fd=int(sys.argv[1]), parent_pid=int(sys.argv[2])))
+    exit_code = 1
+    try:
+        exit_code = run(fd=int(sys.argv[1]), parent_pid=int(sys.argv[2]))
+    except BaseException:  # also an engine's sys.exit(): the interpreter would wait for the engine's threads
+        traceback.print_exc()
+    leave(exit_code)
 
 
 if __name__ == "__main__":
