@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import os
 import sys
 
 from voice_server.terminal.arguments import DEFAULT_OUTPUT, add_speech_arguments, narrator_of, run_program, text_of
@@ -22,7 +23,9 @@ DEMO_TEXT = (
 def parse_arguments(argv: list[str]) -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     parser = argparse.ArgumentParser(prog="client.py", description="Speak through a running server.")
     parser.add_argument("--url", default="ws://localhost:8000/stream-tokens", help="default: %(default)s")
-    parser.add_argument("--token", default="", help="the secret of a server that asks for one")
+    parser.add_argument(
+        "--token", default=os.environ.get("VOICE_SERVER_TOKEN", ""), help="the server's (default: VOICE_SERVER_TOKEN)"
+    )
     add_speech_arguments(parser)
     return parser, parser.parse_args(argv)
 
