@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.process.worker_driver import loaded
@@ -38,7 +40,7 @@ def test_it_speaks_faster_when_asked_to() -> None:
         (TEXT, "heart", {"speed": 0.1}, "bad_option"),
     ],
 )
-def test_what_it_cannot_do_is_an_error_with_a_code(text: str, voice: str, options: dict[str, float], code: str) -> None:
+def test_what_it_cannot_do_is_an_error_with_a_code(text: str, voice: str, options: dict[str, Any], code: str) -> None:
     with loaded(HIBARI) as worker:
         end = worker.render(text, voice, **options)[1]
         assert isinstance(end, Failed)

@@ -8,6 +8,7 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -36,7 +37,7 @@ from voice_server.wire.messages import (
 from voice_server.worker.pcm import to_pcm
 
 TEXT = "The quick brown fox jumps over the lazy dog."
-SLOW = {"speed_rtf": 1.0, "seconds_per_char": 1.0}  # 80 ms of work per chunk, and enough of them
+SLOW: dict[str, Any] = {"speed_rtf": 1.0, "seconds_per_char": 1.0}  # 80 ms of work per chunk, and enough of them
 
 
 def expected(text: str = TEXT, voice: str = "tone", **options: float) -> bytes:
@@ -311,7 +312,7 @@ def test_open_renders_are_stepped_by_their_deadlines() -> None:
     with loaded(capacity=3, speed_rtf=0.1) as worker:
         for render_id, due_in_s in ((1, 30.0), (2, 20.0), (3, 10.0)):
             worker.say(Render(render_id, TEXT, "", {}, due_in_s))
-        ends = []
+        ends: list[int] = []
         while len(ends) < 3:
             message = worker.hear()
             if isinstance(message, Done):
@@ -389,9 +390,12 @@ def test_a_message_that_breaks_the_rules_ends_the_worker() -> None:
 def test_a_stack_dump_is_written_on_sigusr2() -> None:
     with loaded() as worker:
         worker.say(Render(1, TEXT, "", {"fault": "hang@0"}))
-        worker.say(Ping(1))
-        worker.hear()
-        poll(lambda: os.kill(worker.process.pid, signal.SIGUSR2) or "_hang" in worker.log)
+
+        def dump_shows_the_engine() -> bool:
+            worker.process.send_signal(signal.SIGUSR2)  # again: an early one finds the main thread on its way there
+            return "in _hang" in worker.log
+
+        poll(dump_shows_the_engine)
 
 
 def test_an_interrupt_from_the_keyboard_is_not_for_a_worker() -> None:
