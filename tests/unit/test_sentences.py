@@ -6,15 +6,17 @@ import random
 import re
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voice_server.core.limits import TextLimits
 from voice_server.core.sentences import SentenceSplitter, join_short
 
+FULL = TextLimits()
 SHORT = TextLimits(sentence_soft_chars=12, sentence_hard_chars=20)
 
 # "|" marks the expected cuts.
@@ -32,6 +34,7 @@ HARD_TEXTS = [
     "We met at 5 p.m. |They left.",
     "At 5 p.m. we met. |They left.",
     "Eat fruit, e.g. Apples are fine. |Good.",
+    "Ask the sales dept. (it is open). |Then go.",
     "J. K. Rowling wrote it. |I read it.",
     "That was plan B. |We had no other.",
     "Acme Inc. is big. |Very big.",
@@ -106,23 +109,25 @@ def expected(marked: str) -> tuple[str, list[str]]:
 @pytest.mark.parametrize("marked", HARD_TEXTS)
 def test_a_hard_text_is_cut_where_a_reader_would(marked: str) -> None:
     text, sentences = expected(marked)
-    assert [part.strip() for part in sentences_of([text], TextLimits())] == [part.strip() for part in sentences]
+    assert [part.strip() for part in sentences_of([text], FULL)] == [part.strip() for part in sentences]
 
 
 @pytest.mark.parametrize("marked", HARD_TEXTS)
 def test_a_hard_text_is_cut_the_same_one_character_at_a_time(marked: str) -> None:
     text, _ = expected(marked)
-    assert sentences_of(text, TextLimits()) == sentences_of([text], TextLimits())
+    assert sentences_of(text, FULL) == sentences_of([text], FULL)
 
 
 @pytest.mark.parametrize("marked", HARD_TEXTS)
 def test_a_hard_text_is_cut_the_same_in_random_tokens(marked: str) -> None:
     text, _ = expected(marked)
-    whole = sentences_of([text], TextLimits())
-    assert all(sentences_of(cut_at_random(text, seed), TextLimits()) == whole for seed in range(20))
+    whole = sentences_of([text], FULL)
+    assert all(sentences_of(cut_at_random(text, seed), FULL) == whole for seed in range(20))
 
 
-@pytest.mark.parametrize("text", ["Hello there. ", "Hi! ", "Really?\n", "It was in 2024. ", "A title\n", "你好。我"])
+@pytest.mark.parametrize(
+    "text", ["Hello there. ", "Hi! ", "Really?\n", "It was in 2024. ", "A title\n", "Pears, etc.\n", "你好。我"]
+)
 def test_a_certain_end_is_not_delayed(text: str) -> None:
     assert len(SentenceSplitter().push(text)) == 1
 
@@ -146,7 +151,7 @@ def test_a_text_without_a_possible_end_is_not_doubtful(text: str) -> None:
 
 
 def test_a_decimal_in_three_tokens_stays_whole() -> None:
-    assert sentences_of(["Pi is 3", ".", "14", ". ", "Good."], TextLimits()) == ["Pi is 3.14. ", "Good."]
+    assert sentences_of(["Pi is 3", ".", "14", ". ", "Good."], FULL) == ["Pi is 3.14. ", "Good."]
 
 
 def test_look_ahead_ends_after_twelve_characters() -> None:
@@ -171,49 +176,6 @@ def test_flush_leaves_the_splitter_as_new() -> None:
 
 def test_white_space_at_the_very_end_is_no_sentence() -> None:
     assert sentences_of(["Done. ", " \n\n "]) == ["Done. "]
-
-
-def test_a_long_sentence_is_cut_at_its_first_clause_mark_after_the_soft_limit() -> None:
-    text = "word " * 30 + "early, " + "word " * 30 + "late, " + "more words"
-    first, second = sentences_of([text], TextLimits())
-    assert first.endswith("late, ")
-    assert second == "more words"
-
-
-@pytest.mark.parametrize("mark", ["、", "，", "；", "："])
-def test_a_long_chinese_sentence_is_cut_at_a_clause_mark(mark: str) -> None:
-    assert sentences_of(["字" * 300 + mark + "字" * 9], TextLimits()) == ["字" * 300 + mark, "字" * 9]
-
-
-def test_a_number_is_no_clause() -> None:
-    text = "x" * 255 + " 1,000 10:30 y"
-    assert sentences_of([text], TextLimits()) == [text]
-
-
-def test_a_sentence_without_marks_is_cut_at_the_last_white_space_before_the_hard_limit() -> None:
-    sentences = sentences_of(["word " * 200], TextLimits())
-    assert sentences[0] == "word " * 80
-    assert sentences_of(["lengthy " * 7], SHORT)[0] == "lengthy lengthy "
-
-
-def test_a_text_without_white_space_is_cut_at_the_hard_limit() -> None:
-    assert [len(sentence) for sentence in sentences_of(["字" * 1000], TextLimits())] == [400, 400, 200]
-
-
-@pytest.mark.parametrize("character", ["e\u0301", "👩\u200d🚀", "👍\U0001f3fd", "🇩🇪", "❤\ufe0f", "\ud83d\ude00"])
-def test_a_hard_cut_never_splits_a_visible_character(character: str) -> None:
-    for before in range(15, 21):
-        sentences = sentences_of(["x" * before + character + "y" * 30])
-        assert sum(character in sentence for sentence in sentences) == 1
-
-
-def test_a_hard_cut_never_splits_a_tag() -> None:
-    for before in range(8, 21):
-        assert any("[soft laugh]" in sentence for sentence in sentences_of(["x" * before + "[soft laugh]" + "y" * 30]))
-
-
-def test_endless_combining_marks_are_cut_all_the_same() -> None:
-    assert max(len(sentence) for sentence in sentences_of(["x" + "\u0301" * 1000])) == SHORT.sentence_hard_chars
 
 
 def test_a_short_sentence_joins_the_next() -> None:
@@ -246,6 +208,7 @@ pieces = st.sampled_from([*WORDS.split(), *MARKS, " ", " ", " "]) | st.character
 texts = st.lists(pieces, max_size=60).map("".join)
 
 
+@settings(max_examples=300)
 @given(texts, st.integers())
 def test_sentences_do_not_depend_on_how_the_text_is_cut_into_tokens(text: str, seed: int) -> None:
     whole = sentences_of([text])
@@ -283,12 +246,12 @@ def test_joining_keeps_every_character_and_the_order(sentences: list[str], first
     assert "".join(join_short(sentences, first)) == "".join(sentences)
 
 
-def cost_s(text: str) -> float:
+def cost_s(text: str, limits: TextLimits = FULL) -> float:
     """The least time of three: other work of the machine only ever adds."""
 
     def once() -> float:
         started = time.perf_counter()
-        sentences_of(text, TextLimits())
+        sentences_of(text, limits)
         return time.perf_counter() - started
 
     return min(once() for _ in range(3))
@@ -316,6 +279,11 @@ def cost_s(text: str) -> float:
     ids=lambda pattern: re.sub(r"\W", "_", ascii(pattern)),
 )
 def test_cost_grows_with_the_text_and_not_with_its_square(pattern: str) -> None:
-    sentences_of(pattern * 100, TextLimits())  # pysbd compiles its expressions on first use
+    sentences_of(pattern * 100, FULL)  # pysbd compiles its expressions on first use
     short = (pattern * 1000)[:1000]
     assert cost_s(short * 16) < 40 * cost_s(short)
+
+
+def test_text_full_of_abbreviations_is_not_shown_to_pysbd_at_every_one() -> None:
+    text = "etc. We " * 500
+    assert 2 * cost_s(text) < cost_s(text, replace(FULL, judge_every_chars=1))

@@ -1,0 +1,63 @@
+"""Sentences that do not end, cut by their length."""
+
+from __future__ import annotations
+
+import pytest
+
+from voice_server.core.limits import TextLimits
+from voice_server.core.sentences import SentenceSplitter
+
+FULL = TextLimits()
+SHORT = TextLimits(sentence_soft_chars=12, sentence_hard_chars=20)
+
+
+def sentences_of(pieces: list[str], limits: TextLimits = SHORT) -> list[str]:
+    splitter = SentenceSplitter(limits)
+    return [sentence for piece in pieces for sentence in splitter.push(piece)] + splitter.flush()
+
+
+def test_a_long_sentence_is_cut_at_its_first_clause_mark_after_the_soft_limit() -> None:
+    text = "word " * 30 + "early, " + "word " * 30 + "late, " + "more words"
+    first, second = sentences_of([text], FULL)
+    assert first.endswith("late, ")
+    assert second == "more words"
+
+
+def test_a_cut_forced_by_length_comes_before_an_end_read_later() -> None:
+    assert sentences_of(["a long clause, end. Next."]) == ["a long clause, ", "end. ", "Next."]
+
+
+@pytest.mark.parametrize("mark", ["、", "，", "；", "："])
+def test_a_long_chinese_sentence_is_cut_at_a_clause_mark(mark: str) -> None:
+    assert sentences_of(["字" * 300 + mark + "字" * 9], FULL) == ["字" * 300 + mark, "字" * 9]
+
+
+def test_a_number_is_no_clause() -> None:
+    text = "x" * 255 + " 1,000 10:30 y"
+    assert sentences_of([text], FULL) == [text]
+
+
+def test_a_sentence_without_marks_is_cut_at_the_last_white_space_before_the_hard_limit() -> None:
+    sentences = sentences_of(["word " * 200], FULL)
+    assert sentences[0] == "word " * 80
+    assert sentences_of(["lengthy " * 7], SHORT)[0] == "lengthy lengthy "
+
+
+def test_a_text_without_white_space_is_cut_at_the_hard_limit() -> None:
+    assert [len(sentence) for sentence in sentences_of(["字" * 1000], FULL)] == [400, 400, 200]
+
+
+@pytest.mark.parametrize("character", ["e\u0301", "👩\u200d🚀", "👍\U0001f3fd", "🇩🇪", "❤\ufe0f", "\ud83d\ude00"])
+def test_a_hard_cut_never_splits_a_visible_character(character: str) -> None:
+    for before in range(15, 21):
+        sentences = sentences_of(["x" * before + character + "y" * 30])
+        assert sum(character in sentence for sentence in sentences) == 1
+
+
+def test_a_hard_cut_never_splits_a_tag() -> None:
+    for before in range(8, 21):
+        assert any("[soft laugh]" in sentence for sentence in sentences_of(["x" * before + "[soft laugh]" + "y" * 30]))
+
+
+def test_endless_combining_marks_are_cut_all_the_same() -> None:
+    assert max(len(sentence) for sentence in sentences_of(["x" + "\u0301" * 1000])) == SHORT.sentence_hard_chars
