@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from voice_server.config import ConfigError
-from voice_server.main import LocalGateway, local_gateway
+from voice_server.main import local_gateway
 from voice_server.terminal.arguments import (
     DEFAULT_OUTPUT,
     add_speech_arguments,
@@ -22,6 +22,7 @@ from voice_server.terminal.arguments import (
     tell,
     text_of,
 )
+from voice_server.terminal.local import LocalGateway
 from voice_server.terminal.narrator import FAILED, Narrator
 from voice_server.terminal.repl import Repl, line_reader
 from voice_server.terminal.session import Session
@@ -32,7 +33,7 @@ def parse_arguments(argv: list[str]) -> tuple[argparse.ArgumentParser, argparse.
     parser = argparse.ArgumentParser(prog="cli.py", description="Speak from the command line, without a server.")
     parser.add_argument("--backend", default="auto", help="a name in backends.yaml (default: the first that fits)")
     parser.add_argument("--config", type=Path, metavar="FILE", help="another backends.yaml")
-    parser.add_argument("--pool-size", type=int, metavar="N", help="workers (default: as in backends.yaml)")
+    parser.add_argument("--pool-size", type=_at_least_one, metavar="N", help="workers (default: as in backends.yaml)")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--list-voices", action="store_true", help="print the backend's voices")
     mode.add_argument("--repl", action="store_true", help="read lines and speak each of them")
@@ -75,6 +76,10 @@ async def speak(gateway: LocalGateway, narrator: Narrator, args: argparse.Namesp
     if args.repl or text is None:
         await Repl(narrator, gateway.voices, line_reader(gateway.voices)).run()
     return narrator.exit_code
+
+
+def _at_least_one(number: str) -> int:
+    return max(1, int(number))
 
 
 def main(argv: list[str]) -> int:

@@ -60,7 +60,7 @@ def test_each_line_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_voice_holds_for_the_lines_after_it() -> None:
     house = House()
     typed(house, ["One.", "/voice river", "Two.", "/voice", "Three."])
-    assert [query["voice"] for query in house.queries] == ["", "river", ""]
+    assert house.queries == [{}, {"voice": "river"}, {}]
 
 
 def test_options_gather_until_they_are_forgotten() -> None:

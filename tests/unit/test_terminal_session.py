@@ -10,11 +10,11 @@ from voice_server.terminal.session import CannotConnect, connect_remote, with_qu
 URL = "ws://host:8000/stream-tokens"
 
 
-def test_empty_parameters_are_left_out_of_the_address() -> None:
-    assert with_query(URL, voice="", sample_rate=None) == URL
+def test_an_address_without_parameters_stays_as_it_is() -> None:
+    assert with_query(URL) == URL
 
 
-def test_parameters_are_added_to_those_of_the_address() -> None:
+def test_parameters_are_added_to_those_of_the_address_or_replace_them() -> None:
     assert with_query(URL + "?voice=a&x=1", voice="b c", sample_rate=16000) == URL + "?voice=b+c&x=1&sample_rate=16000"
 
 

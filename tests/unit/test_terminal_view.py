@@ -72,7 +72,7 @@ def test_an_unknown_message_is_no_news() -> None:
 
 
 def test_the_summary_tells_length_speed_and_gaps() -> None:
-    assert summary(answer_after(FIRST)) == "done  audio 1.00 s  real-time factor 0.25  gaps 0"
+    assert summary(answer_after(FIRST)) == "done  audio 1.00 s  real-time factor 0.250  gaps 0"
 
 
 def test_the_summary_tells_how_long_the_gaps_were() -> None:

@@ -26,7 +26,7 @@ STOPPED = 130  # what a shell reports after Ctrl-C
 
 @dataclass(slots=True)
 class Narrator:
-    connect: Callable[..., Awaitable[Session]]  # takes `voice` and `sample_rate`
+    connect: Callable[..., Awaitable[Session]]  # takes the query of docs/stream-tokens.md
     voice: str = ""
     options: dict[str, Option] = field(default_factory=dict)
     sample_rate: str = ""
@@ -40,7 +40,8 @@ class Narrator:
         """Raises VoiceError when there is no server, or the audio has nowhere to go."""
         answer = Answer(listening=self.audio is not None)
         wav = None if self.output is None else WavFile(self.output)
-        session = await self.connect(voice=self.voice, sample_rate=self.sample_rate)
+        wanted = {"voice": self.voice, "sample_rate": self.sample_rate}
+        session = await self.connect(**{name: value for name, value in wanted.items() if value})
         try:
             await self._converse(session, answer, wav, text)
         finally:

@@ -75,10 +75,10 @@ async def connect_remote(
 
 
 def with_query(url: str, **query: object) -> str:
-    """The address with the given parameters added; those that are empty are left out."""
+    """The address with the given parameters added, or put in the place of its own."""
     parts = urlsplit(url)
-    wanted = {name: str(value) for name, value in query.items() if value not in (None, "")}
-    return urlunsplit(parts._replace(query=urlencode(dict(parse_qsl(parts.query)) | wanted)))
+    wanted = dict(parse_qsl(parts.query)) | {name: str(value) for name, value in query.items()}
+    return urlunsplit(parts._replace(query=urlencode(wanted)))
 
 
 def _refusal(url: str, status: int) -> str:

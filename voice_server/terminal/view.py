@@ -128,7 +128,7 @@ def measures(answer: Answer) -> list[str]:
     measured = [f"audio {playhead.received_s:.2f} s"]
     if playhead.real_time_factor is not None:
         gaps = f"gaps {len(playhead.gaps)}" + (f" ({sum(playhead.gaps):.2f} s)" if playhead.gaps else "")
-        measured += [f"real-time factor {playhead.real_time_factor:.2f}", gaps]
+        measured += [f"real-time factor {playhead.real_time_factor:.3f}", gaps]
     return measured
 
 
