@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import os
-import signal
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -14,7 +12,7 @@ from tests.unit.scripted_session import READY, Reply, ScriptedSession, one_secon
 from voice_server.core.errors import VoiceError
 from voice_server.core.limits import TerminalLimits
 from voice_server.terminal.answer import Answer
-from voice_server.terminal.speak import Conversation, ctrl_c_sets
+from voice_server.terminal.speak import Conversation
 from voice_server.terminal.view import PlainScreen
 
 WAIT_S = 5.0
@@ -199,26 +197,5 @@ def test_no_task_outlives_the_conversation() -> None:
     async def test() -> None:
         await Talk(one_second, Recorder()).say("Hello.")
         assert asyncio.all_tasks() == {asyncio.current_task()}
-
-    run(test)
-
-
-def test_the_first_ctrl_c_sets_the_event_and_the_second_goes_through() -> None:
-    async def test() -> None:
-        before, event = signal.getsignal(signal.SIGINT), asyncio.Event()
-        with ctrl_c_sets(event):
-            os.kill(os.getpid(), signal.SIGINT)
-            await asyncio.wait_for(event.wait(), WAIT_S)
-            assert signal.getsignal(signal.SIGINT) is before
-
-    run(test)
-
-
-def test_ctrl_c_is_as_before_when_the_speech_is_over() -> None:
-    async def test() -> None:
-        before = signal.getsignal(signal.SIGINT)
-        with ctrl_c_sets(asyncio.Event()):
-            assert signal.getsignal(signal.SIGINT) is not before
-        assert signal.getsignal(signal.SIGINT) is before
 
     run(test)

@@ -13,9 +13,10 @@ from rich.console import Console
 
 from voice_server.core.limits import TerminalLimits
 from voice_server.terminal.answer import Answer
+from voice_server.terminal.keyboard import ctrl_c_sets, no_echo
 from voice_server.terminal.player import Player
 from voice_server.terminal.session import Session
-from voice_server.terminal.speak import Conversation, Sink, ctrl_c_sets
+from voice_server.terminal.speak import Conversation, Sink
 from voice_server.terminal.tokens import Option, split_pieces, split_tokens
 from voice_server.terminal.view import LiveScreen, PlainScreen, Screen
 from voice_server.terminal.wav import WavFile
@@ -33,7 +34,8 @@ class Narrator:
     output: Path | None = None
     audio: Any = None  # the sounddevice module, to play
     token_delay_s: float | None = None  # None: the whole text at once, and few words about it
-    exit_code: int = 0
+    failed: bool = False  # an answer so far
+    stopped: bool = False  # the last answer, by Ctrl-C
     limits: TerminalLimits = field(default_factory=TerminalLimits)
 
     async def say(self, text: str) -> None:
@@ -48,14 +50,19 @@ class Narrator:
             await session.close()
         if wav is not None and wav.wrote:
             print(wav.wrote, flush=True)
-        self.exit_code = FAILED if answer.faults else self.exit_code or (STOPPED if answer.stopped else 0)
+        self.failed |= bool(answer.faults)
+        self.stopped = answer.stopped
+
+    @property
+    def exit_code(self) -> int:
+        return FAILED if self.failed else STOPPED if self.stopped else 0
 
     async def _converse(self, session: Session, answer: Answer, wav: WavFile | None, text: str) -> None:
         sinks: list[Sink] = [] if wav is None else [wav]
         if self.audio is not None:
             sinks.append(Player(self.audio))
         interrupted = asyncio.Event()
-        with ctrl_c_sets(interrupted):
+        with ctrl_c_sets(interrupted), no_echo():
             await Conversation(session, answer, self._screen(), sinks, limits=self.limits).run(
                 split_pieces(text) if self.token_delay_s is None else split_tokens(text),
                 options=self.options,

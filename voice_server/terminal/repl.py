@@ -15,7 +15,7 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 
 from voice_server.core.errors import VoiceError
-from voice_server.terminal.narrator import FAILED, Narrator
+from voice_server.terminal.narrator import Narrator
 from voice_server.terminal.tokens import parse_option
 
 HELP = """/voice NAME  speak with another voice; /voice alone goes back to the backend's own
@@ -39,6 +39,7 @@ class Repl:
                 print(self._obey(*_split_command(line)), flush=True)
             elif line:
                 await self._say(line)
+        self._narrator.stopped = False  # a line that was interrupted is no reason to leave with a complaint
 
     async def _next_line(self) -> str:
         try:
@@ -53,7 +54,7 @@ class Repl:
             await self._narrator.say(line)
         except VoiceError as error:
             print(f"error {error.code}: {error.message}", file=sys.stderr, flush=True)
-            self._narrator.exit_code = FAILED
+            self._narrator.failed = True
 
     def _obey(self, command: str, argument: str) -> str:
         match command:

@@ -1,4 +1,4 @@
-"""The driving loop: tokens go out, messages and audio come in, and Ctrl-C stops the speech.
+"""The driving loop: tokens go out, messages and audio come in, and an interrupt stops the speech.
 
 One `Conversation` is one answer over one open session. It owns its tasks: when `run` returns, none of them is left.
 """
@@ -6,10 +6,8 @@ One `Conversation` is one answer over one open session. It owns its tasks: when 
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol
 
 from voice_server.core.limits import TerminalLimits
@@ -112,23 +110,6 @@ class Conversation:
     @property
     def _ended(self) -> bool:
         return self._answer.over or self._answer.stopped
-
-
-@contextmanager
-def ctrl_c_sets(event: asyncio.Event) -> Iterator[None]:
-    """The first Ctrl-C sets the event; the second does what it did before."""
-    loop = asyncio.get_running_loop()
-    before = signal.getsignal(signal.SIGINT)
-
-    def on_sigint(_number: int, _frame: object) -> None:
-        signal.signal(signal.SIGINT, before)
-        loop.call_soon_threadsafe(event.set)
-
-    signal.signal(signal.SIGINT, on_sigint)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 async def _alongside(main: Coroutine[Any, Any, None], *helpers: Coroutine[Any, Any, None]) -> None:
