@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from . import pcm as audio
-from .errors import VoiceError
-from .events import AudioChunk, Event, Problem, SentenceEnded, SentenceResumed, SentenceStarted
+from voice_server.core import pcm as audio
+from voice_server.core.errors import VoiceError
+from voice_server.core.events import AudioChunk, Event, Problem, SentenceEnded, SentenceResumed, SentenceStarted
 
 
 @dataclass(slots=True)

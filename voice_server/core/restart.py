@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .limits import WorkerLimits
+from voice_server.core.limits import WorkerLimits
 
 
 @dataclass(frozen=True, slots=True)

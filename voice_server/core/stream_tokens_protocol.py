@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from .errors import BadMessage, TextTooLong
-from .events import (
+from voice_server.core.errors import BadMessage, TextTooLong
+from voice_server.core.events import (
     AnswerCancelled,
     AnswerDone,
     AudioChunk,
@@ -26,7 +26,7 @@ from .events import (
     SentenceStarted,
     StreamReady,
 )
-from .limits import Limits
+from voice_server.core.limits import Limits
 
 PROTOCOL = 1
 AUDIO_FORMAT = "pcm_s16le"

@@ -88,6 +88,7 @@ def bind(host: str, port: int, limits: Limits) -> socket.socket:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
     try:
         listener.bind((host, port))
+        listener.listen(_BACKLOG)
     except OSError:
         listener.close()
         raise

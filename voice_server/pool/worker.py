@@ -149,7 +149,8 @@ class Worker:
             return
         if wanted is not None:
             self._take(wanted)
-        self._arm()
+        if not isinstance(message, Audio):  # audio only ever moves the next check further away
+            self._arm()
 
     def on_channel_broken(self, reason: str) -> None:
         self.condemn(reason)

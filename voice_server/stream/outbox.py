@@ -6,6 +6,7 @@ A message that was handed to the socket cannot be taken back; what still waits h
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 
@@ -54,26 +55,23 @@ class Outbox:
 
         Raises SlowClient when one send takes too long; what `send` raises goes through.
         """
-        while event := await self._next():
-            await self._send(send, event)
-            if isinstance(event, AudioChunk):
-                self.on_delivered(len(event.pcm))
-            if is_last(event):
-                return event
-        return None
-
-    async def _send(self, send: Callable[[Event], Awaitable[None]], event: Event) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        stuck = asyncio.get_running_loop().call_later(self._limits.send_s, task.cancel, SlowClient.code)
+        watch = _SendWatch(self._limits.send_s)
         try:
-            await send(event)
-        except asyncio.CancelledError as cancelled:
-            if SlowClient.code in cancelled.args:
+            while event := await self._next():
+                watch.begin()
+                await send(event)
+                watch.end()
+                if isinstance(event, AudioChunk):
+                    self.on_delivered(len(event.pcm))
+                if is_last(event):
+                    return event
+        except asyncio.CancelledError:
+            if watch.has_fired:
                 raise SlowClient(f"audio was not read for {self._limits.send_s:g} s") from None
             raise
         finally:
-            stuck.cancel()
+            watch.close()
+        return None
 
     async def _next(self) -> Event | None:
         while not self._events:
@@ -105,3 +103,38 @@ class Outbox:
     def _wake_up(self) -> None:
         if self._wake and not self._wake.done():
             self._wake.set_result(None)
+
+
+class _SendWatch:
+    """Cancels its task when one send takes longer than `limit_s`. One timer for many sends: they are many."""
+
+    def __init__(self, limit_s: float) -> None:
+        self.has_fired = False
+        self._limit_s = limit_s
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        self._began_at = math.inf  # no send is under way
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self) -> None:
+        self._began_at = self._loop.time()
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._limit_s, self._check)
+
+    def end(self) -> None:
+        self._began_at = math.inf
+
+    def close(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+
+    def _check(self) -> None:
+        self._timer = None
+        left_s = self._began_at + self._limit_s - self._loop.time()
+        if left_s == math.inf:
+            return
+        if left_s > 0:
+            self._timer = self._loop.call_later(left_s, self._check)
+        elif self._task:
+            self.has_fired = True
+            self._task.cancel()

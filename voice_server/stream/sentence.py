@@ -56,12 +56,13 @@ class Sentence:
         self.text = text
         self.spoken = spoken
         self._owner = owner
-        self._limits = limits
         self._attempts = 0
         self._deaths = 0
         self._exact = False
         self._resampler: Resampler | None = None
         self._pcm_bytes = 0  # of this attempt
+        seconds = max(limits.sentence_min_s, limits.seconds_per_char * len(spoken))
+        self._cap_bytes = audio.byte_count(seconds, owner.sample_rate)
 
     @property
     def chars(self) -> int:
@@ -107,11 +108,6 @@ class Sentence:
 
     def on_refused(self, error: VoiceError) -> None:
         self._end(error)
-
-    @property
-    def _cap_bytes(self) -> int:
-        seconds = max(self._limits.sentence_min_s, self._limits.seconds_per_char * self.chars)
-        return audio.byte_count(seconds, self._owner.sample_rate)
 
     def _forward(self, pcm: bytes) -> None:
         self._pcm_bytes += len(pcm)
