@@ -68,6 +68,7 @@ async def run(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
 
 
 async def speak(gateway: LocalGateway, narrator: Narrator, args: argparse.Namespace, text: str | None) -> int:
+    tell(f"backend {gateway.backend}: {gateway.reason}")
     if args.list_voices:
         sys.stdout.write("".join(f"{voice}\n" for voice in gateway.voices))
         return 0
