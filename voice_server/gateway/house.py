@@ -27,6 +27,7 @@ class House:
         self.gate = gate
         self.guests: set[Guest] = set()
         self.is_draining = False
+        self.is_evicted = False
 
     def backend(self, name: str) -> Backend:
         """The backend of this name, the default one for "". Raises UnknownBackend."""
@@ -46,9 +47,8 @@ class House:
     # Shutting down
 
     @property
-    def is_busy(self) -> bool:
-        """Somebody is in the middle of an answer."""
-        return self.gate.requests > 0 or any(guest.is_busy for guest in self.guests)
+    def is_empty(self) -> bool:
+        return not self.guests and not self.gate.requests
 
     def drain(self) -> None:
         """Let running answers finish; who has none is asked to leave now."""
@@ -58,5 +58,6 @@ class House:
 
     def evict(self) -> None:
         """Patience is over."""
-        for guest in list(self.guests):
+        self.is_evicted = True
+        for guest in self.guests:
             guest.go_away()

@@ -64,12 +64,19 @@ class GatewayServer(uvicorn.Server):
             self.should_exit = True
 
     async def on_tick(self, counter: int) -> bool:
-        if self._drain_until is not None:
-            self._drain()
-            if not self._house.is_busy or time.monotonic() >= self._drain_until:
-                self._house.evict()
-                return True
-        return await super().on_tick(counter)
+        """Ten times a second; True ends the server."""
+        if self._drain_until is None:
+            return await super().on_tick(counter)
+        self._drain()
+        return self._house.is_empty or self.should_exit or self._is_patience_over()
+
+    def _is_patience_over(self) -> bool:
+        """Who is told to go has one more tick to hear it."""
+        if self._house.is_evicted:
+            return True
+        if time.monotonic() >= (self._drain_until or 0.0):
+            self._house.evict()
+        return False
 
     def _drain(self) -> None:
         if not self._house.is_draining:

@@ -1,0 +1,107 @@
+"""The gateway as its operator runs it: `python -m voice_server` in a process of its own, to be signalled and killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.harness import TIMEOUT_S, wait_until
+
+HOME = Path(__file__).parents[1]
+
+
+class ServerProcess:
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self._lines: list[str] = []
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+        wait_until(lambda: self.port > 0 or process.poll() is not None, "the server says where it listens")
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def port(self) -> int:
+        for line in self._lines:
+            if "listening on http://" in line:
+                return int(line.split("http://")[1].split()[0].rsplit(":", 1)[1])
+        return 0
+
+    @property
+    def ws(self) -> str:
+        return f"ws://127.0.0.1:{self.port}"
+
+    @property
+    def stderr(self) -> str:
+        return "".join(self._lines)
+
+    def get(self, path: str) -> tuple[int, dict[str, Any]]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=TIMEOUT_S) as response:
+                return response.status, json.load(response)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+
+    def wait_ready(self) -> None:
+        wait_until(lambda: self.get("/ready")[0] == 200, "the server is ready")
+
+    def workers(self) -> list[psutil.Process]:
+        """The worker processes, without the guardian."""
+        children = psutil.Process(self.pid).children()
+        return [child for child in children if any("bootstrap.py" in part for part in child.cmdline())]
+
+    def send(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def wait(self) -> int:
+        """The exit code. What the server still had to say is in `stderr` then."""
+        code = self._process.wait(TIMEOUT_S)
+        self._reader.join(TIMEOUT_S)
+        return code
+
+    def _read(self) -> None:
+        assert self._process.stderr
+        for line in self._process.stderr:
+            self._lines.append(line)
+
+
+@contextmanager
+def server_process(folder: Path, *flags: str, workers: int = 1, **options: Any) -> Iterator[ServerProcess]:
+    """A server with the tone backend and these constructor options, on a free port."""
+    backend = {"adapter": "voice_server.backends.tone:ToneBackend", "workers": workers, "options": options}
+    opts = {"fault": {"type": "str", "default": ""}}
+    config = folder / "tone.yaml"
+    config.write_text(json.dumps({"backends": {"tone": {**backend, "opts": opts}}}))  # JSON is YAML
+    command = [sys.executable, "-m", "voice_server", "--config", str(config), "--backend", "tone", "--port", "0"]
+    environ = {**os.environ, "PYTHONPATH": str(HOME)}
+    process = subprocess.Popen([*command, *flags], stderr=subprocess.PIPE, text=True, env=environ)
+    try:
+        yield ServerProcess(process)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        if process.stderr:
+            process.stderr.close()
+
+
+def is_gone(process: psutil.Process) -> bool:
+    """Ended; a zombie that nobody has reaped yet counts."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
