@@ -104,13 +104,13 @@ class Supervisor:
         self._settled.clear()
         self._policy.started(self._loop.time())
         self._starts += 1
-        worker = Worker(self._spec.name, self._spec.load, self._spec.limits, self)
+        self._worker = worker = Worker(self._spec.name, self._spec.load, self._spec.limits, self)
         try:
             await worker.start(self._spec.command, self._guardian)
         except OSError as problem:
+            self._worker = None
             self._reason = f"cannot be started: {problem.strerror}; run `python -m voice_server doctor`"
             return None
-        self._worker = worker
         self._enter("loading")
         return worker
 

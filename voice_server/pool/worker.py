@@ -167,9 +167,9 @@ class Worker:
                 self._owner.on_audio(self, render_id, pcm)
             case Done(render_id) | Failed(render_id) | Cancelled(render_id):
                 self._liveness.closed(render_id, now)
-                self._owner.on_end(self, message)
-                if isinstance(message, Failed) and message.fatal:
+                if isinstance(message, Failed) and message.fatal:  # first, lest the retry be sent to it again
                     self.condemn(f"cannot go on: {message.message}")
+                self._owner.on_end(self, message)
             case Ready():
                 self.ready = message
                 self._liveness.loaded(now)
@@ -177,6 +177,7 @@ class Worker:
             case LoadFailed(text, retryable):
                 self.retryable = retryable
                 self._disown(text)
+                self._timer = self._loop.call_later(self._limits.stop_s, self._kill_after_dump)
             case Progress(text):
                 self.stage = text
                 self._liveness.heard(now)
@@ -211,11 +212,13 @@ class Worker:
 
     def _arm(self) -> None:
         """One timer at a time; it re-reads the clock when it fires, so it need not move at each chunk."""
-        if self._timer is None and not self._lost:
-            self._timer = self._loop.call_at(self._liveness.next_check(), self._check)
-        elif self._timer and self._liveness.next_check() < self._timer.when():
-            self._timer.cancel()
-            self._timer = self._loop.call_at(self._liveness.next_check(), self._check)
+        if self._lost:
+            return  # the timer now belongs to the kill
+        check_at = self._liveness.next_check()
+        if self._timer and self._timer.when() <= check_at:
+            return
+        self._stop_timer()
+        self._timer = self._loop.call_at(check_at, self._check)
 
     def _check(self) -> None:
         self._timer = None
