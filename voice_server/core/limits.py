@@ -34,7 +34,7 @@ class StreamLimits:
     tcp_user_timeout_s: float = 20.0  # the kernel's own limit on unacknowledged data: close() alone never ends
     ping_s: float = 20.0  # WebSocket ping interval, and the wait for its pong
     idle_s: float = 300.0  # silence with nothing to say; a model may think long before its first token
-    file_slack_s: float = 30.0  # a whole-file request is due this long after it was asked for: nobody listens meanwhile
+    file_slack_s: float = 30.0  # a whole file's sentences are due so much later than a listener's: nobody hears them
     queue_wait_s: float = 15.0  # a first sentence that no worker took by then is refused: fail fast
     connections: int = 1024
     connections_per_address: int = 32

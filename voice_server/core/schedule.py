@@ -2,9 +2,10 @@
 
 The gateway knows, for every stream, when the audio it has delivered will run out. That instant is the deadline of the
 stream's next sentence; the first sentence of an answer is due at once. Nobody listens to a whole-file request in real
-time, so it is due a fixed while after it was asked for: late enough to harm no listener, fixed so it cannot starve.
+time, so it counts as a listener who lags a fixed while behind, from its first sentence to its last: late enough to harm
+no listener, however long the file, and fixed so that it cannot starve.
 
-Laws (tests/unit/test_schedule.py):
+Laws (tests/unit/test_schedule_laws.py):
   * work-conserving: no free seat while a sentence that may start waits;
   * the sentences of a stream start in order, and a retry before its successors;
   * a deadline is an instant, not a distance, so every waiting sentence becomes the most urgent one in the end;
@@ -103,8 +104,10 @@ class Scheduler:
         self._streams[stream].waiting.append(_Waiting(sentence, chars, now))
 
     def retry(self, stream: int, sentence: int, chars: int, now: float) -> None:
-        """A sentence whose render died goes before its successors."""
-        self._streams[stream].waiting.appendleft(_Waiting(sentence, chars, now))
+        """A sentence whose render died goes before its successors; they may be told to retry in any order."""
+        waiting = self._streams[stream].waiting
+        place = sum(1 for other in waiting if other.sentence < sentence)
+        waiting.insert(place, _Waiting(sentence, chars, now))
 
     def clear(self, stream: int) -> list[int]:
         """Barge-in: drop what waits and was rendered. Returns the renders to cancel; they hold their seats still."""
@@ -147,7 +150,7 @@ class Scheduler:
             stream = self._most_urgent(now)
             if stream is None:
                 break
-            assignments.append(self._start(stream, worker))
+            assignments.append(self._start(stream, worker, now))
         return assignments
 
     def position(self, stream: int, now: float) -> int:
@@ -195,18 +198,17 @@ class Scheduler:
         return far_ahead and deadline > now, deadline
 
     def _deadline(self, plan: _Stream) -> float:
-        asked_at = plan.waiting[0].since
-        if not plan.live:
-            return asked_at + self._limits.file_slack_s
         ahead_s = plan.undelivered_s + sum(self._remaining_s(render) for render in plan.open.values())
-        return max(plan.runs_out_at + ahead_s, asked_at)
+        slack_s = 0.0 if plan.live else self._limits.file_slack_s
+        return max(plan.runs_out_at + ahead_s, plan.waiting[0].since) + slack_s
 
     def _remaining_s(self, render: _Render) -> float:
         return max(0.0, render.chars / self._chars_per_s - render.audio_s)
 
-    def _start(self, stream: int, worker: str) -> Assignment:
+    def _start(self, stream: int, worker: str, now: float) -> Assignment:
         plan = self._streams[stream]
         deadline = self._deadline(plan)
+        plan.runs_out_at = max(plan.runs_out_at, now)  # nothing of it is heard earlier, nor is its successor due
         next_up = plan.waiting.popleft()
         render_id, self._next_render = self._next_render, self._next_render + 1
         plan.open[render_id] = _Render(next_up.sentence, next_up.chars, worker)
