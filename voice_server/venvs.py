@@ -146,7 +146,7 @@ class VenvStore:
         folder = self.folder(spec)
         python = folder / "bin" / "python"
         uv_ = _Uv(name, self._uv(name), self._uv_environ(), self._folder, lock, self._limits, report)
-        uv_.run("venv", "--no-project", "--no-python-downloads", f"--python={spec.python}", str(folder))
+        uv_.run("venv", "--quiet", "--no-project", "--no-python-downloads", f"--python={spec.python}", str(folder))
         uv_.run("pip", "install", f"--python={python}", "--", *_BASE, *spec.requirements)
         self._check(name, python, None)
         _write_stamp(folder, name, spec)

@@ -39,10 +39,11 @@ class House:
 
     @property
     def problem(self) -> str:
-        """Why `/ready` says no, for a person; empty when every backend can speak."""
+        """Why `/ready` says no, for a person; empty as soon as one backend can speak."""
         if self.is_draining:
             return "shutting down"
-        return "; ".join(backend.pool.problem for backend in self.backends.values() if not backend.pool.is_ready)
+        problems = [backend.pool.problem for backend in self.backends.values()]
+        return "; ".join(problems) if all(problems) else ""
 
     # Shutting down
 

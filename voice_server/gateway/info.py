@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
 from voice_server.core.errors import VoiceError
 from voice_server.gateway.house import House
@@ -28,7 +28,7 @@ async def index(request: Request) -> JSONResponse:
     )
 
 
-async def voices(request: Request) -> Any:
+async def voices(request: Request) -> Response:
     house: House = request.app.state.house
     try:
         backend = house.backend(request.query_params.get("backend", ""))
@@ -64,4 +64,5 @@ async def ready(request: Request) -> JSONResponse:
     problem = house.problem
     if problem:
         return JSONResponse({"status": "not ready", "reason": problem}, status_code=503)
-    return JSONResponse({"status": "ready", "backends": list(house.backends)})
+    able = [backend.name for backend in house.backends.values() if backend.pool.is_ready]
+    return JSONResponse({"status": "ready", "backends": able})

@@ -18,6 +18,7 @@ from websockets.http11 import Request
 
 from voice_server.core.limits import Limits
 from voice_server.gateway.house import House
+from voice_server.gateway.sockets import ABORT
 
 _BACKLOG = 2048
 
@@ -26,7 +27,7 @@ class _WebSocketProtocol(WebSocketsSansIOProtocol):
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         if hasattr(self, "scope"):
-            self.scope["extensions"]["voice_server.abort"] = {"call": self.transport.abort}
+            self.scope["extensions"][ABORT] = {"call": self.transport.abort}
 
     def keepalive_timeout(self) -> None:
         super().keepalive_timeout()

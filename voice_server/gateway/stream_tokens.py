@@ -11,12 +11,10 @@ from voice_server.core import stream_tokens_protocol as protocol
 from voice_server.core.errors import GoingAway, IdleTimeout, SlowClient, VoiceError
 from voice_server.core.events import AnswerDone, Event, Problem
 from voice_server.gateway.house import House
+from voice_server.gateway.sockets import NORMAL_CLOSURE, POLICY_VIOLATION, abort, say_and_close
 from voice_server.stream.dialogue import Dialogue
 from voice_server.stream.outbox import Outbox
 from voice_server.stream.stream import Stream, StreamSettings
-
-NORMAL_CLOSURE = 1000
-POLICY_VIOLATION = 1008
 
 
 async def stream_tokens(websocket: WebSocket) -> None:
@@ -25,7 +23,8 @@ async def stream_tokens(websocket: WebSocket) -> None:
     try:
         await _converse(websocket, house)
     except VoiceError as error:  # before there was a dialogue
-        await _say_and_close(websocket, error)
+        text = str(protocol.encode(Problem(error)))
+        await say_and_close(websocket, text, error.close_code or POLICY_VIOLATION)
     except WebSocketDisconnect:
         pass
 
@@ -68,7 +67,7 @@ class _Client:
             if last:
                 await self._websocket.close(_close_code(last))
         except SlowClient:
-            self._abort()
+            abort(self._websocket)
         finally:
             self._house.guests.discard(self)
             self._idle_timer.cancel()
@@ -96,7 +95,7 @@ class _Client:
     def _watch_idle(self) -> None:
         idle_s = self._house.limits.stream.idle_s
         quiet_s = self._loop.time() - self._heard_at
-        if quiet_s >= idle_s and not self._stream.is_busy:
+        if quiet_s >= idle_s and not self._stream.is_speaking:
             self._outbox.put(Problem(IdleTimeout(f"nothing was said for {idle_s:g} s")))
         else:
             again_s = idle_s - quiet_s if quiet_s < idle_s else idle_s
@@ -114,18 +113,7 @@ class _Client:
     def _is_last(self, event: Event) -> bool:
         return self._dialogue.is_last(event) or (isinstance(event, AnswerDone) and self._house.is_draining)
 
-    def _abort(self) -> None:
-        """Closing politely would wait for ever for a client that does not read (gateway/server.py)."""
-        if abort := self._websocket.scope["extensions"].get("voice_server.abort"):
-            abort["call"]()
-
 
 def _close_code(last: Event) -> int:
     code = last.error.close_code if isinstance(last, Problem) else None
     return code or NORMAL_CLOSURE
-
-
-async def _say_and_close(websocket: WebSocket, error: VoiceError) -> None:
-    with contextlib.suppress(WebSocketDisconnect):
-        await websocket.send_text(str(protocol.encode(Problem(error))))
-        await websocket.close(error.close_code or POLICY_VIOLATION)

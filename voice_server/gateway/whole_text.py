@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable
+import json
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import msgspec
@@ -12,12 +12,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from voice_server.core.errors import BadMessage, EmptyText, SentenceFailed, TextTooLong, VoiceError
+from voice_server.core.errors import BadMessage, EmptyText, SentenceFailed, SlowClient, TextTooLong, VoiceError
 from voice_server.core.events import AnswerDone, AudioChunk, Event, Problem
 from voice_server.core.limits import Limits
 from voice_server.core.pcm import wav_header
 from voice_server.gateway.house import House
 from voice_server.gateway.security import error_response
+from voice_server.gateway.sockets import NORMAL_CLOSURE, POLICY_VIOLATION, abort, say_and_close, until_left
 from voice_server.stream.backend import Backend
 from voice_server.stream.outbox import Outbox
 from voice_server.stream.stream import Stream, StreamSettings
@@ -40,13 +41,27 @@ async def tts(request: Request) -> Response:
         wanted = await _read_body(request, house.limits)
         backend = house.backend(wanted.backend)
         rate = (await backend.pool.until_ready()).sample_rate
-        speech = await _unless_gone(request, _collect(backend, wanted, rate, house.limits))
+        speech = await _collect(request, backend, wanted, rate, house.limits)
     except VoiceError as error:
         return error_response(error)
     except ClientDisconnect:
         return Response(status_code=499)  # nobody reads this
     headers = {"content-disposition": 'attachment; filename="output.wav"'}
     return Response(wav_header(rate, len(speech)) + speech, media_type="audio/wav", headers=headers)
+
+
+async def stream_text(websocket: WebSocket) -> None:
+    """WS /stream?text=…&voice=…: PCM, then {"done": true}."""
+    house: House = websocket.app.state.house
+    await websocket.accept()
+    try:
+        await _stream(websocket, house)
+    except SlowClient:
+        abort(websocket)
+    except VoiceError as error:
+        await say_and_close(websocket, _problem(error), error.close_code or POLICY_VIOLATION)
+    except WebSocketDisconnect:
+        pass
 
 
 async def _read_body(request: Request, limits: Limits) -> TtsRequest:
@@ -67,7 +82,7 @@ async def _read_body(request: Request, limits: Limits) -> TtsRequest:
     return wanted
 
 
-async def _collect(backend: Backend, wanted: TtsRequest, rate: int, limits: Limits) -> bytes:
+async def _collect(request: Request, backend: Backend, wanted: TtsRequest, rate: int, limits: Limits) -> bytes:
     """The PCM of the whole text. Raises the first error of a sentence: half a file is no file."""
     pcm = bytearray()
 
@@ -78,10 +93,56 @@ async def _collect(backend: Backend, wanted: TtsRequest, rate: int, limits: Limi
             raise event.error
 
     settings = StreamSettings(live=False, sample_rate=rate)
-    await speak(backend, wanted.text, wanted.voice, _options(backend, wanted), settings, limits, take)
+    if not await _speak(backend, wanted, settings, limits, take, _until_gone(request)):
+        raise ClientDisconnect
     if not pcm:
         raise SentenceFailed("there was nothing to speak in this text", field="text")
     return bytes(pcm)
+
+
+async def _stream(websocket: WebSocket, house: House) -> None:
+    query = websocket.query_params
+    wanted = TtsRequest(query.get("text", ""), query.get("voice", ""))
+
+    async def send(event: Event) -> None:
+        if isinstance(event, AudioChunk):
+            await websocket.send_bytes(event.pcm)
+        elif isinstance(event, Problem):
+            await websocket.send_text(_problem(event.error))
+
+    backend = house.backend(query.get("backend", ""))
+    if await _speak(backend, wanted, StreamSettings(), house.limits, send, until_left(websocket)):
+        await say_and_close(websocket, json.dumps({"done": True}), NORMAL_CLOSURE)
+
+
+async def _speak(
+    backend: Backend,
+    wanted: TtsRequest,
+    settings: StreamSettings,
+    limits: Limits,
+    send: Callable[[Event], Awaitable[None]],
+    gone: Coroutine[Any, Any, None],
+) -> bool:
+    """One text through a stream of its own. False when the client left before its end (`gone` returned).
+
+    Raises what is wrong with the request, and what `send` raises.
+    """
+    outbox = Outbox(limits.stream)
+    stream = Stream(backend, outbox, limits, settings)
+    leaving = asyncio.create_task(gone)
+    leaving.add_done_callback(lambda _: outbox.close())
+    try:
+        if not wanted.text.strip():
+            raise EmptyText("there is no text to speak", field="text")
+        stream.set_voice(wanted.voice)
+        stream.set_options(_options(backend, wanted))
+        stream.push(wanted.text)
+        stream.finish()
+        return await outbox.run(send, lambda event: isinstance(event, AnswerDone)) is not None
+    finally:
+        stream.close()
+        leaving.cancel()
+        await asyncio.wait([leaving])
 
 
 def _options(backend: Backend, wanted: TtsRequest) -> dict[str, Any]:
@@ -91,80 +152,10 @@ def _options(backend: Backend, wanted: TtsRequest) -> dict[str, Any]:
     return wanted.opts
 
 
-async def speak(
-    backend: Backend,
-    text: str,
-    voice: str,
-    opts: dict[str, Any],
-    settings: StreamSettings,
-    limits: Limits,
-    send: Callable[[Event], Awaitable[None]],
-) -> None:
-    """One text through a stream of its own; `send` gets the events. Raises what is wrong with the request."""
-    if not text.strip():
-        raise EmptyText("there is no text to speak", field="text")
-    outbox = Outbox(limits.stream)
-    stream = Stream(backend, outbox, limits, settings)
-    try:
-        stream.set_voice(voice)
-        stream.set_options(opts)
-        stream.push(text)
-        stream.finish()
-        await outbox.run(send, lambda event: isinstance(event, AnswerDone))
-    finally:
-        stream.close()
-
-
-async def _unless_gone(request: Request, work: Awaitable[bytes]) -> bytes:
-    """The result of `work`, which is dropped as soon as the client leaves. Raises ClientDisconnect then."""
-    working = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(_left(request))
-    try:
-        await asyncio.wait([working, leaving], return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientDisconnect
-        return working.result()
-    finally:
-        for task in (working, leaving):
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError, VoiceError):
-                await task
-
-
-async def _left(request: Request) -> None:
+async def _until_gone(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
-async def stream_text(websocket: WebSocket) -> None:
-    """WS /stream?text=…&voice=…: PCM, then {"done": true}."""
-    house: House = websocket.app.state.house
-    await websocket.accept()
-
-    async def send(event: Event) -> None:
-        if isinstance(event, AudioChunk):
-            await websocket.send_bytes(event.pcm)
-        elif isinstance(event, Problem):
-            await websocket.send_json({"error": event.error.message, "code": event.error.code})
-
-    query = websocket.query_params
-    watcher = asyncio.create_task(_cancel_when_left(websocket, asyncio.current_task()))
-    try:
-        backend = house.backend(query.get("backend", ""))
-        await speak(backend, query.get("text", ""), query.get("voice", ""), {}, StreamSettings(), house.limits, send)
-        await websocket.send_json({"done": True})
-        await websocket.close()
-    except VoiceError as error:
-        await websocket.send_json({"error": error.message, "code": error.code})
-        await websocket.close(error.close_code or 1008, error.code)
-    except WebSocketDisconnect:
-        pass
-    finally:
-        watcher.cancel()
-
-
-async def _cancel_when_left(websocket: WebSocket, door: asyncio.Task[Any] | None) -> None:
-    while (await websocket.receive())["type"] != "websocket.disconnect":
-        pass
-    if door:
-        door.cancel()
+def _problem(error: VoiceError) -> str:
+    return json.dumps({"error": error.message, "code": error.code})

@@ -89,6 +89,11 @@ class Stream:
         """An answer has begun and is not complete."""
         return self._chars > 0 or self._finishing or bool(self._later)
 
+    @property
+    def is_speaking(self) -> bool:
+        """Something that was said to it has not been heard yet."""
+        return not self._reorder.is_empty or self._outbox.waiting_bytes > 0
+
     def greet(self) -> None:
         self._emit(StreamReady(self._backend.name, self._voice, self.sample_rate))
 

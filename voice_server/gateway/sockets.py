@@ -1,0 +1,31 @@
+"""What the WebSocket doors have in common: the last words to a client, and the end of one that does not read."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+NORMAL_CLOSURE = 1000
+POLICY_VIOLATION = 1008
+ABORT = "voice_server.abort"  # the ASGI extension that gateway/server.py puts into the scope
+
+
+async def say_and_close(websocket: WebSocket, text: str, code: int) -> None:
+    with contextlib.suppress(WebSocketDisconnect):
+        await websocket.send_text(text)
+        await websocket.close(code)
+
+
+def abort(websocket: WebSocket) -> None:
+    """Drop the connection. Closing it politely would wait for ever for a client that does not read."""
+    extension: dict[str, Callable[[], None]] = websocket.scope["extensions"].get(ABORT, {})
+    if extension:
+        extension["call"]()
+
+
+async def until_left(websocket: WebSocket) -> None:
+    """Reads, and forgets what it reads, until the client is gone."""
+    while (await websocket.receive())["type"] != "websocket.disconnect":
+        pass
