@@ -27,7 +27,7 @@ class RestartPolicy:
         self._limits = limits
         self._random = random
         self._starts: deque[float] = deque(maxlen=limits.crash_loop_starts)
-        self._failures = 0
+        self._delay_s = limits.backoff_first_s  # before jitter
         self._ready_at: float | None = None
         self._broken = False
 
@@ -40,13 +40,13 @@ class RestartPolicy:
 
     def died(self, now: float) -> Restart:
         if self._ready_at is not None and now - self._ready_at >= self._limits.healthy_s:
-            self._failures, self._broken = 0, False
+            self._delay_s, self._broken = self._limits.backoff_first_s, False
             self._starts.clear()
         self._broken = self._broken or self._is_looping(now)
         if self._broken:
             return Restart(self._limits.probe_s, broken=True)
-        delay_s = min(self._limits.backoff_first_s * 2.0**self._failures, self._limits.backoff_max_s)
-        self._failures += 1
+        delay_s = self._delay_s
+        self._delay_s = min(2 * delay_s, self._limits.backoff_max_s)
         return Restart(delay_s * (1 + self._limits.backoff_jitter * (2 * self._random() - 1)), broken=False)
 
     def _is_looping(self, now: float) -> bool:
@@ -72,7 +72,7 @@ class LivenessPolicy:
     loading   must say something within `load_s`
     idle      must answer pings
     busy      must produce: a first chunk within `first_chunk_s`, then one every `chunk_gap_s`
-    cancelled renders must be let go within `cancel_s` of their next chance
+    cancelled renders must be let go within `cancel_s`, whatever else is rendered
     stopping  is the caller's own matter
     """
 

@@ -28,33 +28,30 @@ class WorkerLog:
         del self._kept[: -self._limits.log_bytes]
         if int(now) != self._second:
             self._next_second(int(now))
-        *lines, rest = data.split(b"\n") if self._has_budget else self._skip(data)
+        *lines, rest = data.split(b"\n", self._limits.log_lines_per_s - self._lines)
         for line in lines:
             self._end_line(line)
-        self._line += rest[: self._limits.log_line_bytes - len(self._line)]
+        self._keep_open(rest)
 
     def tail(self, lines: int = 20) -> str:
         """The last lines, printable."""
         return "\n".join(_printable(line) for line in bytes(self._kept).splitlines()[-lines:])
 
-    @property
-    def _has_budget(self) -> bool:
-        return self._lines < self._limits.log_lines_per_s
-
-    def _skip(self, data: bytes) -> list[bytes]:
-        """Only count the lines: splitting a flood would cost more than it tells."""
-        self._skipped += data.count(b"\n")
-        return [data[data.rfind(b"\n") + 1 :]]
-
     def _end_line(self, line: bytes) -> None:
-        if not self._has_budget:
-            self._skipped += 1
-            return
+        """Empty lines count too: a flood of them costs as much."""
         whole = bytes(self._line) + line[: self._limits.log_line_bytes - len(self._line)]
         self._line.clear()
+        self._lines += 1
         if text := _printable(whole).strip():
-            self._lines += 1
             _log.info("%s: %s", self._name, text)
+
+    def _keep_open(self, data: bytes) -> None:
+        """What is behind the last line that may be logged. Only counted: splitting a flood would cost too much."""
+        if too_many := data.count(b"\n"):
+            self._skipped += too_many
+            self._line.clear()
+            data = data[data.rfind(b"\n") + 1 :]
+        self._line += data[: self._limits.log_line_bytes - len(self._line)]
 
     def _next_second(self, second: int) -> None:
         if self._skipped:
