@@ -102,9 +102,9 @@ class Sentence:
         if self._attempts < ATTEMPTS:
             self._owner.on_sentence_retry(self, exact=self._exact)
             return
-        self._end(SentenceFailed("its worker died twice; leave the sentence out or say it differently"))
-        if self._deaths >= ATTEMPTS:
+        if self._deaths >= ATTEMPTS:  # told first: an answer that ends with this sentence must not end well
             self._owner.on_sentence_poisonous(self)
+        self._end(SentenceFailed("its worker died twice; leave the sentence out or say it differently"))
 
     def on_refused(self, error: VoiceError) -> None:
         self._end(error)

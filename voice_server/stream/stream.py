@@ -244,6 +244,8 @@ class Stream:
         self._emit(*self._reorder.push(sentence.index, pcm))
 
     def on_sentence_end(self, sentence: Sentence, error: VoiceError | None) -> None:
+        if self._given_up:
+            return
         self._sentences.pop(sentence.index, None)
         self._waiting_chars -= sentence.chars
         if error:
