@@ -107,6 +107,14 @@ def test_the_service_of_an_earlier_worker_does_not_count_for_a_later_one() -> No
     assert policy.died(NOW + 200.0).broken
 
 
+def test_healthy_service_also_forgives_the_starts_before_it() -> None:
+    policy = RestartPolicy(replace(LIMITS, healthy_s=1.0), lambda: MIDDLE)
+    for second in range(10):
+        policy.started(NOW + 2 * second)
+        policy.ready(NOW + 2 * second)
+        assert policy.died(NOW + 2 * second + 1.5) == Restart(0.5, broken=False)
+
+
 # Liveness
 
 
@@ -153,6 +161,15 @@ def test_every_state_has_its_patience(state: Callable[[], LivenessPolicy], patie
     assert policy.next_check() == NOW + patience_s
     assert policy.check(NOW + patience_s - 0.001) is None
     assert policy.check(NOW + patience_s) == verdict
+
+
+def test_an_engine_may_be_given_more_time_between_chunks_than_for_the_first() -> None:
+    policy = LivenessPolicy(replace(LIMITS, chunk_gap_s=30.0), NOW)
+    policy.loaded(NOW)
+    policy.opened(1, NOW)
+    policy.audio(1, NOW)
+    policy.opened(2, NOW)
+    assert policy.next_check() == NOW + 30.0
 
 
 def test_a_loading_step_renews_the_patience_with_loading() -> None:

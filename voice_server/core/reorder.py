@@ -60,11 +60,11 @@ class ReorderBuffer:
             pcm = pcm[skipped:]
         if not pcm:
             return []
-        if sentence.seam and not sentence.seam.exact and not sentence.chunks:
+        if sentence.seam and not sentence.seam.exact:
             pcm = audio.fade_in(pcm, self._sample_rate, self._fade_s)
         sentence.chunks.append(pcm)
         self._held_bytes += len(pcm)
-        return self._release() if index == self._head else []
+        return self._release()
 
     def close(self, index: int) -> list[Event]:
         """The sentence's audio is complete."""
