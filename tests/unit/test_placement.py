@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from typing import Literal
+
+import pytest
+
+from voice_server.core.placement import Placement, place
+from voice_server.core.settings import BackendConfig, Gpu
+
+GPUS = [Gpu(index, "H200", 139.0, 130.0) for index in (0, 1, 2)]
+
+
+def backend(devices: Literal["cpu", "auto"] | tuple[int, ...], workers: int = 1) -> BackendConfig:
+    return BackendConfig("x", "x:X", devices=devices, workers=workers)
+
+
+def places(*gpus: int) -> list[Placement]:
+    return [Placement("cuda", str(index)) for index in gpus]
+
+
+def test_a_cpu_backend_sees_no_gpu() -> None:
+    assert place(backend("cpu", workers=2), 0, GPUS) == [Placement("cpu", "")] * 2
+
+
+def test_auto_on_a_machine_without_gpus_is_the_cpu() -> None:
+    assert place(backend("auto", workers=2), 0, []) == [Placement("cpu", "")] * 2
+
+
+def test_auto_puts_a_worker_on_every_gpu() -> None:
+    assert place(backend("auto"), 0, GPUS) == places(0, 1, 2)
+
+
+def test_auto_goes_by_the_drivers_numbers() -> None:
+    assert place(backend("auto"), 0, [GPUS[2]]) == places(2)
+
+
+def test_named_gpus_are_used_in_the_order_they_are_named() -> None:
+    assert place(backend((2, 0)), 0, GPUS) == places(2, 0)
+
+
+def test_more_workers_than_gpus_go_around_again() -> None:
+    assert place(backend("auto", workers=5), 0, GPUS) == places(0, 1, 2, 0, 1)
+
+
+@pytest.mark.parametrize(("wanted", "expected"), [(1, places(0)), (2, places(0, 1)), (4, places(0, 1, 2, 0))])
+def test_a_wanted_pool_size_goes_before_the_configured_one(wanted: int, expected: list[Placement]) -> None:
+    assert place(backend("auto", workers=3), wanted, GPUS) == expected
