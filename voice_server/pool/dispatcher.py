@@ -89,8 +89,9 @@ class Dispatcher:
 
     def clear(self, stream: int) -> None:
         """Drop everything of a stream; its engines are told to let go. No sink of it hears anything any more."""
-        for render_id in self._scheduler.clear(stream):
-            self._cancel(render_id)
+        self._scheduler.clear(stream)
+        for render_id in [render_id for render_id, render in self._renders.items() if render.stream == stream]:
+            self._cancel(render_id)  # also one that died but was not told so yet
         self._sinks = {key: sink for key, sink in self._sinks.items() if key[0] != stream}
 
     def stop_render(self, stream: int, sink: RenderSink) -> None:
