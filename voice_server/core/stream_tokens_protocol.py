@@ -56,8 +56,7 @@ def decode(data: str | bytes, limits: Limits) -> ClientMessage:
     try:
         message = _decoder.decode(data)
     except msgspec.ValidationError as problem:
-        what, _, path = str(problem).partition(" - at `$")
-        raise BadMessage(what, field=path.strip("`.") or None) from None
+        raise _refusal(problem, limits) from None
     except (ValueError, RecursionError):
         raise BadMessage("a message is one JSON object, in UTF-8") from None
     return _checked(message, limits)
@@ -69,9 +68,15 @@ def from_query(query: dict[str, str], limits: Limits) -> ClientMessage:
     try:
         message = msgspec.convert(known, ClientMessage, strict=False)
     except msgspec.ValidationError as problem:
-        what, _, path = str(problem).partition(" - at `$")
-        raise BadMessage(what, field=path.strip("`.") or None) from None
+        raise _refusal(problem, limits) from None
     return _checked(message, limits)
+
+
+def _refusal(problem: msgspec.ValidationError, limits: Limits) -> BadMessage:
+    """What msgspec says. It may quote the client, at any length and with anything in it."""
+    text = str(problem)
+    what, path = text.rsplit(" - at `$", 1) if " - at `$" in text else (text, "")
+    return BadMessage(what[: limits.text.problem_chars], field=path.strip("`.") or None)
 
 
 def _checked(message: ClientMessage, limits: Limits) -> ClientMessage:
