@@ -64,8 +64,10 @@ class Peer:
             self.send(data[at : at + 1])
 
     def await_message(self, kind: str) -> bytes:
-        """The body of the gateway's next message of this kind; pings are answered meanwhile."""
+        """The body of the gateway's next message of this kind; pings are answered and `stop` obeyed meanwhile."""
         while not _is(kind, body := self._receive_frame()):
+            if _is("stop", body):
+                sys.exit(0)
             if _is("ping", body):
                 self.send(message("pong", nonce=_integer_after(b"nonce", body)))
         return body
@@ -237,7 +239,9 @@ LOSSES: dict[str, Callable[[Peer], None]] = {
     "partial_frame_then_eof": _partial_frame_then_eof,
     "never_says_hello": lambda peer: None,
     "never_ready": _after_load(),
+    "load_failed_then_silence": _after_load(message("load_failed", message="it cannot load", retryable=True)),
     "deaf": lambda peer: peer.ready(),  # reads nothing more: the socket fills up
+    "deaf_with_many_seats": lambda peer: peer.ready(capacity=100),
     "silent_in_render": lambda peer: peer.send(audio(peer.render(), 0)),
     "exit_when_idle": _exit_when_idle,
     "eof_but_alive": _eof_but_alive,
@@ -254,6 +258,10 @@ def _dribble(peer: Peer) -> None:
 
 def _serve(peer: Peer, send: Callable[[bytes], None]) -> None:
     peer.ready()
+    _go_on(peer, send)
+
+
+def _go_on(peer: Peer, send: Callable[[bytes], None]) -> None:
     while True:
         render_id = peer.await_render()
         done = message("done", render_id=render_id, chunks=2, truncated=False)
@@ -263,7 +271,19 @@ def _serve(peer: Peer, send: Callable[[bytes], None]) -> None:
 # Each case is a good worker, if an odd one.
 GOOD: dict[str, Callable[[Peer], None]] = {"honest": _honest, "dribble": _dribble}
 
-CASES = {**BREACHES, **LOSSES, **GOOD}
+
+def _late_audio(peer: Peer) -> None:
+    render_id = peer.render()
+    peer.send(audio(render_id, 0))
+    peer.await_message("cancel")
+    peer.send(audio(render_id, 1), audio(render_id, 2), message("cancelled", render_id=render_id))
+    _go_on(peer, peer.send)
+
+
+# Each case keeps the rules when its first render is cancelled.
+CANCELLED: dict[str, Callable[[Peer], None]] = {"late_audio": _late_audio}
+
+CASES = {**BREACHES, **LOSSES, **GOOD, **CANCELLED}
 
 
 def main(arguments: list[str]) -> None:

@@ -114,10 +114,16 @@ class RunningServer:
 
 @asynccontextmanager
 async def running_server(
-    config: BackendConfig, python: Path, *, limits: Limits = FAST, token: str = "", wait: bool = True
+    config: BackendConfig,
+    python: Path,
+    *,
+    limits: Limits = FAST,
+    token: str = "",
+    argv: tuple[str, ...] = (),
+    wait: bool = True,
 ) -> AsyncIterator[RunningServer]:
     """The whole gateway in this process, on a real port."""
-    async with running_pool(config, python, limits=limits, wait=wait) as backend:
+    async with running_pool(config, python, limits=limits, argv=argv, wait=wait) as backend:
         house = House([backend], limits, Gate(limits.stream, token))
         server, listener = GatewayServer(house, build_app(house), limits), bind("127.0.0.1", 0, limits)
         serving = asyncio.create_task(server._serve([listener]))
