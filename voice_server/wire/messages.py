@@ -49,6 +49,7 @@ class Render:
     voice: str  # "" is the adapter's first voice
     options: Dict[str, Any] = field(default_factory=dict)
     due_in_s: float = 0.0  # when the listener runs out of audio, from now; the most urgent open render is stepped first
+    sample: Dict[str, Any] = field(default_factory=dict)  # of a voice to be cloned: its "path" and "transcript", as texts
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,7 @@ class Ready:
     capacity: int  # renders that may be open at once
     voices: List[str]
     deterministic: bool = False  # the same render gives the same bytes, on any worker
+    can_clone: bool = False  # renders may come with a sample
 
 
 @dataclass(frozen=True)
