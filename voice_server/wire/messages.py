@@ -49,7 +49,7 @@ class Render:
     voice: str  # "" is the adapter's first voice
     options: Dict[str, Any] = field(default_factory=dict)
     due_in_s: float = 0.0  # when the listener runs out of audio, from now; the most urgent open render is stepped first
-    sample: Dict[str, Any] = field(default_factory=dict)  # of a voice to be cloned: its "path" and "transcript", as texts
+    sample: Dict[str, Any] = field(default_factory=dict)  # of a voice to be cloned: "path" and "transcript"
 
 
 @dataclass(frozen=True)
