@@ -105,6 +105,14 @@ class OptionLimits:
 class VoiceLimits:
     name_chars: int = 64
     listed: int = 8  # voices named in an error message
+    sample_bytes: int = 20 * 2**20  # of a voice sample's file; it is hashed whole
+    sample_min_s: float = 1.0
+    sample_max_s: float = 30.0  # longer references cost memory and bring nothing
+    sample_channels: int = 2
+    sample_rate_min: int = 8_000  # libsndfile itself accepts a rate of 1
+    sample_rate_max: int = 96_000
+    transcript_chars: int = 1_000
+    scan_s: float = 1.0  # between two looks at the folder: a dropped file is a voice within 2 s
 
 
 @dataclass(frozen=True, slots=True)
