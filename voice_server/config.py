@@ -182,7 +182,7 @@ def _wrong(backend: BackendConfig) -> Iterator[tuple[str, str]]:
         yield "adapter", 'expected "module:Class", "module" or "path/to/file.py:Class"'
     if backend.venv.path and backend.venv != VenvSpec(path=backend.venv.path):
         yield "venv", "path names an existing environment: python and requirements do not go with it"
-    for text in backend.venv.requirements:
+    for text in backend.venv.requirements + backend.venv.no_deps:
         if not text.strip() or text.startswith("-"):
             yield "venv", f"{text!r} is not a requirement; options of the installer are not allowed here"
     for name, spec in backend.opts.items():

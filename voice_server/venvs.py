@@ -148,6 +148,8 @@ class VenvStore:
         uv_ = _Uv(name, self._uv(name), self._uv_environ(), self._folder, lock, self._limits, report)
         uv_.run("venv", "--quiet", "--no-project", "--no-python-downloads", f"--python={spec.python}", str(folder))
         uv_.run("pip", "install", f"--python={python}", "--", *_BASE, *spec.requirements)
+        if spec.no_deps:
+            uv_.run("pip", "install", f"--python={python}", "--no-deps", "--", *spec.no_deps)
         self._check(name, python, None)
         _write_stamp(folder, name, spec)
         return python
@@ -231,12 +233,12 @@ def default_home(environ: Mapping[str, str]) -> Path:
 
 def key(spec: VenvSpec) -> str:
     """Equal for equal environments, whichever backend asks for them."""
-    content = json.dumps([_FORMAT, _BASE, spec.python, sorted(spec.requirements)])
+    content = json.dumps([_FORMAT, _BASE, spec.python, sorted(spec.requirements), sorted(spec.no_deps)])
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def _write_stamp(folder: Path, name: str, spec: VenvSpec) -> None:
-    stamp = {"backend": name, "python": spec.python, "requirements": spec.requirements}
+    stamp = {"backend": name, "python": spec.python, "requirements": [*spec.requirements, *spec.no_deps]}
     draft = folder / f"{_STAMP}.new"
     draft.write_text(json.dumps(stamp, indent=2))
     draft.replace(folder / _STAMP)  # whole or not at all

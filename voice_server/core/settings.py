@@ -32,6 +32,7 @@ class VenvSpec:
 
     python: str = ">=3.9"  # a version, a range, or the path of an interpreter
     requirements: tuple[str, ...] = ()
+    no_deps: tuple[str, ...] = ()  # installed last and alone: packages that declare more than they need
     path: Path | None = None
 
 
