@@ -254,6 +254,33 @@ def test_an_engine_that_prints_does_not_touch_the_audio(fault: str) -> None:
         assert len(worker.log) > 900_000
 
 
+def test_an_adapter_that_clones_says_so_and_learns_a_voice_from_its_sample_before_it_speaks(tmp_path: Path) -> None:
+    source = """
+    class A:
+        sample_rate = 16000
+        learned = {}
+        def __init__(self, device): pass
+        def voices(self): return ["v"]
+        def prepare_voice(self, voice, path, transcript): self.learned[voice] = len(path) + len(transcript)
+        def render(self, text, voice): yield np.ones(self.learned[voice], np.float32)
+    """
+    with started() as worker:
+        answer = worker.load(adapter_file(tmp_path, source) + ":A")
+        assert isinstance(answer, Ready)
+        assert answer.can_clone
+        worker.say(Render(1, "x", "new", sample={"path": "ab.wav", "transcript": "Hi."}))
+        pcm, end = worker.hear_render()
+        assert (len(pcm) // 2, end) == (9, Done(1, 1))
+
+
+def test_a_sample_for_an_adapter_that_cannot_clone_is_an_unknown_voice() -> None:
+    with loaded() as worker:
+        worker.say(Render(1, "x", "new", sample={"path": "ab.wav", "transcript": ""}))
+        _, end = worker.hear_render()
+        assert isinstance(end, Failed)
+        assert (end.code, end.retryable) == ("unknown_voice", False)
+
+
 # While a render runs
 
 

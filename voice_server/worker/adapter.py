@@ -30,6 +30,11 @@ class Adapter(Protocol):
 
     Two attributes are optional: `capacity` (default 1), the number of renders that may be open at once, stepped in
     turn; and `deterministic` (default False), whether the same render gives the same samples in every process.
+
+    An engine that clones has one more method, `prepare_voice(voice, sample_path, transcript)`. It is called before each
+    render that comes with a sample, so it must be cheap when it has already learned `voice`: an opaque name that
+    changes with the sample's content. The transcript is "" where there is none. It raises BackendError("unknown_voice")
+    for a sample that it cannot use.
     """
 
     sample_rate: int

@@ -68,7 +68,10 @@ class Host:
 
     def _begin(self, command: Render) -> None:
         try:
-            chunks = begin(self._adapter, command.text, command.voice or self._default_voice, command.options)
+            voice = command.voice or self._default_voice
+            if command.sample:
+                prepare(self._adapter, voice, command.sample)
+            chunks = begin(self._adapter, command.text, voice, command.options)
         except Exception as error:
             self._fail(command.render_id, error)
         else:
@@ -102,6 +105,14 @@ class Host:
     def _fail(self, render_id: int, error: Exception) -> None:
         traceback.print_exception(type(error), error, error.__traceback__)
         self._link.say(render_failed(render_id, error))
+
+
+def prepare(adapter: Adapter, voice: str, sample: Dict[str, Any]) -> None:
+    """Have the adapter learn a voice from its sample. Raises BackendError if it cannot clone."""
+    prepare_voice = getattr(adapter, "prepare_voice", None)
+    if prepare_voice is None:
+        raise BackendError("unknown_voice", "this backend has its own voices only: it cannot clone one from a sample")
+    prepare_voice(voice, sample.get("path", ""), sample.get("transcript", ""))
 
 
 def begin(adapter: Adapter, text: str, voice: str, options: Dict[str, Any]) -> Iterator[object]:

@@ -78,7 +78,8 @@ def describe(adapter: Adapter) -> Ready:
         raise BackendError("bad_config", f"capacity is {capacity}, not 1 or more")
     if not voices or not all(isinstance(voice, str) for voice in voices):
         raise BackendError("bad_config", "voices() gives a list of names, at least one")
-    return Ready(rate, capacity, voices, bool(getattr(adapter, "deterministic", False)))
+    deterministic = bool(getattr(adapter, "deterministic", False))
+    return Ready(rate, capacity, voices, deterministic, can_clone=hasattr(adapter, "prepare_voice"))
 
 
 def _integer(adapter: Adapter, name: str, default: Optional[int] = None) -> int:
