@@ -1,4 +1,4 @@
-"""First-audio latency of the gateway itself: from the character that completes the first sentence to the first PCM byte.
+"""First-audio latency of the gateway itself: from the character that completes a sentence to the first PCM byte.
 
     uv run python -m bench.first_audio [--rounds 200]
 
@@ -29,6 +29,7 @@ from voice_server.config import load_config
 from voice_server.core.events import AnswerDone, AudioChunk, Event
 from voice_server.core.limits import Limits
 from voice_server.main import Choice, running
+from voice_server.pool.dispatcher import RenderRequest
 from voice_server.stream.backend import Backend
 from voice_server.stream.outbox import Outbox
 from voice_server.stream.stream import Stream, StreamSettings
@@ -49,9 +50,7 @@ class _Probe:
         self.first = asyncio.get_running_loop().create_future()
         self.done = asyncio.get_running_loop().create_future()
 
-    def request(self) -> object:
-        from voice_server.pool.dispatcher import RenderRequest
-
+    def request(self) -> RenderRequest:
         return RenderRequest(TEXT, "tone", {})
 
     def on_started(self, worker: str, ready: Ready) -> None: ...
