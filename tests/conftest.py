@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.harness import wait_until
+from tests.harness import eventually
 from voice_server.config import load_config
 from voice_server.venvs import VenvStore
 
@@ -28,15 +29,30 @@ def tone_python() -> Path:
 
 
 @pytest.fixture
-def no_leaks() -> Iterator[None]:
-    """The test leaves no process and no file descriptor behind. Ask for it before anything that opens some."""
+async def no_leaks(anyio_backend: str, caplog: pytest.LogCaptureFixture) -> AsyncIterator[None]:
+    """The test leaves no task, process or file descriptor behind. Ask for it before anything that opens some.
+
+    An exception that nobody retrieved is raised by anyio's own runner; what asyncio can only log is looked for here.
+    """
     me = psutil.Process()
-    children, fds = set(me.children(recursive=True)), _open_fds()
+    children, fds, tasks = set(me.children(recursive=True)), _open_fds(), _tasks()
     yield
+    await eventually(lambda: _tasks() <= tasks, "tasks have ended")
     gc.collect()
-    wait_until(lambda: set(me.children(recursive=True)) <= children, "child processes are gone")
-    wait_until(lambda: len(_open_fds()) <= len(fds), "file descriptors are closed")
+    await eventually(lambda: set(me.children(recursive=True)) <= children, "child processes are gone")
+    await eventually(lambda: len(_open_fds()) <= len(fds), "file descriptors are closed")
+    logged = [*caplog.get_records("call"), *caplog.get_records("teardown")]
+    assert [record.getMessage() for record in logged if record.name == "asyncio" and record.levelname == "ERROR"] == []
+
+
+def _tasks() -> set[asyncio.Task[object]]:
+    """Without those in which anyio runs tests and fixtures."""
+    return {task for task in asyncio.all_tasks() if "TestRunner." not in repr(task.get_coro())}
 
 
 def _open_fds() -> set[str]:
-    return {f"{fd} {os.readlink(path)}" for fd in os.listdir("/proc/self/fd") if os.path.exists(path := f"/proc/self/fd/{fd}")}
+    return {
+        f"{fd} {os.readlink(path)}"
+        for fd in os.listdir("/proc/self/fd")
+        if os.path.exists(path := f"/proc/self/fd/{fd}")
+    }
