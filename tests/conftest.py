@@ -10,10 +10,15 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.harness import eventually
 from voice_server.config import load_config
 from voice_server.venvs import VenvStore
+
+# How fast examples are drawn depends on the machine's other users; that is no fault of a test.
+settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared machine")
 
 
 @pytest.fixture
@@ -24,8 +29,16 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="session")
 def tone_python() -> Path:
     """The python of the real environment that the tone backend gets."""
-    spec = load_config(None).backends["tone"].venv
-    return VenvStore().build("tone", spec, report=print)
+    return _shipped_python("tone")
+
+
+@pytest.fixture(scope="session")
+def hibari_python() -> Path:
+    return _shipped_python("hibari")
+
+
+def _shipped_python(backend: str) -> Path:
+    return VenvStore().build(backend, load_config(None).backends[backend].venv, report=print)
 
 
 @pytest.fixture

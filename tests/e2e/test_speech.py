@@ -44,11 +44,6 @@ def hear(tmp_path_factory: pytest.TempPathFactory) -> Hear:
     return transcribe
 
 
-@pytest.fixture(scope="module")
-def hibari_python() -> Path:
-    return VenvStore().build("hibari", load_config(None).backends["hibari"].venv, report=print)
-
-
 async def _spoken(hibari_python: Path) -> Answer:
     limits = replace(FAST_WORKER, load_s=60.0, first_chunk_s=20.0, chunk_gap_s=20.0)
     backend = replace(load_config(None).backends["hibari"], limits=limits)

@@ -1,7 +1,8 @@
-"""The real engine, where its package is installed; no network, its one voice is in the package."""
+"""The real engine in its real environment; its one voice is in its package, so nothing is downloaded at run time."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,15 +10,14 @@ import pytest
 from tests.process.worker_driver import loaded
 from voice_server.wire.messages import Done, Failed
 
-pytest.importorskip("hibari")
 HIBARI = "voice_server.backends.hibari:HibariBackend"
 TEXT = "Hello there. How are you?"
 
 
-def test_two_processes_speak_the_same_bytes_in_small_chunks() -> None:
+def test_two_processes_speak_the_same_bytes_in_small_chunks(hibari_python: Path) -> None:
     spoken = []
     for _ in range(2):
-        with loaded(HIBARI) as worker:
+        with loaded(HIBARI, python=str(hibari_python)) as worker:
             spoken.append(worker.render(TEXT, "heart"))
     assert spoken[0] == spoken[1]
     pcm, end = spoken[0]
@@ -26,8 +26,8 @@ def test_two_processes_speak_the_same_bytes_in_small_chunks() -> None:
     assert end.chunks > 10
 
 
-def test_it_speaks_faster_when_asked_to() -> None:
-    with loaded(HIBARI) as worker:
+def test_it_speaks_faster_when_asked_to(hibari_python: Path) -> None:
+    with loaded(HIBARI, python=str(hibari_python)) as worker:
         assert len(worker.render(TEXT, speed=2.0)[0]) < 0.7 * len(worker.render(TEXT, render_id=2)[0])
 
 
@@ -40,8 +40,10 @@ def test_it_speaks_faster_when_asked_to() -> None:
         (TEXT, "heart", {"speed": 0.1}, "bad_option"),
     ],
 )
-def test_what_it_cannot_do_is_an_error_with_a_code(text: str, voice: str, options: dict[str, Any], code: str) -> None:
-    with loaded(HIBARI) as worker:
+def test_what_it_cannot_do_is_an_error_with_a_code(
+    hibari_python: Path, text: str, voice: str, options: dict[str, Any], code: str
+) -> None:
+    with loaded(HIBARI, python=str(hibari_python)) as worker:
         end = worker.render(text, voice, **options)[1]
         assert isinstance(end, Failed)
         assert end.code == code

@@ -132,8 +132,8 @@ def started(*command: str, python: str = sys.executable) -> Iterator[Worker]:
 
 
 @contextlib.contextmanager
-def loaded(adapter: str = TONE, **options: Any) -> Iterator[Worker]:
-    with started() as worker:
+def loaded(adapter: str = TONE, *, python: str = sys.executable, **options: Any) -> Iterator[Worker]:
+    with started(python=python) as worker:
         answer = worker.load(adapter, **options)
         assert isinstance(answer, Ready), answer
         yield worker

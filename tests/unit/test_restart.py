@@ -17,11 +17,15 @@ DAY_S = 24 * 3600.0
 MIDDLE = 0.5  # of the jitter: the delay as it is
 
 
-def restarts_of_a_day(fails_after_s: float, random: Callable[[], float]) -> list[tuple[float, Restart]]:
-    """When each start was made and what followed its failure, in a slot that never becomes ready."""
+def restarts_of_a_day(
+    fails_after_s: float, random: Callable[[], float], *, gets_ready: bool = False
+) -> list[tuple[float, Restart]]:
+    """When each start was made and what followed its failure, in a slot that never serves for long."""
     policy, now, told = RestartPolicy(LIMITS, random), 0.0, []
     while now < DAY_S:
         policy.started(now)
+        if gets_ready:
+            policy.ready(now)
         restart = policy.died(now + fails_after_s)
         told.append((now, restart))
         now += fails_after_s + restart.delay_s
@@ -29,7 +33,7 @@ def restarts_of_a_day(fails_after_s: float, random: Callable[[], float]) -> list
 
 
 def test_delays_double_up_to_the_cap_for_a_whole_day() -> None:
-    told = restarts_of_a_day(20.0, lambda: MIDDLE)
+    told = restarts_of_a_day(20.0, lambda: MIDDLE, gets_ready=True)
     delays = [restart.delay_s for _, restart in told]
     assert delays[:8] == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
     assert set(delays[8:]) == {30.0}
@@ -37,15 +41,15 @@ def test_delays_double_up_to_the_cap_for_a_whole_day() -> None:
 
 
 def test_delays_are_spread_by_a_quarter_up_and_down() -> None:
-    told = restarts_of_a_day(20.0, random.Random(1).random)
+    told = restarts_of_a_day(20.0, random.Random(1).random, gets_ready=True)
     factors = [restart.delay_s / LIMITS.backoff_max_s for _, restart in told[6:]]
     assert all(0.75 <= factor <= 1.25 for factor in factors)
     assert min(factors) < 0.77
     assert max(factors) > 1.23
 
 
-@pytest.mark.parametrize("fails_after_s", [0.0, 0.1, 3.0, 8.0])
-def test_a_slot_that_always_fails_at_once_is_broken_after_five_starts_and_probed_once_a_minute(
+@pytest.mark.parametrize("fails_after_s", [0.0, 0.1, 3.0, 8.0, 170.0])
+def test_a_slot_whose_loads_fail_is_broken_after_five_starts_and_probed_once_a_minute(
     fails_after_s: float,
 ) -> None:
     told = restarts_of_a_day(fails_after_s, random.Random(2).random)

@@ -29,6 +29,7 @@ class RestartPolicy:
         self._starts: deque[float] = deque(maxlen=limits.crash_loop_starts)
         self._delay_s = limits.backoff_first_s  # before jitter
         self._ready_at: float | None = None
+        self._failed_loads = 0  # in a row
         self._broken = False
 
     def started(self, now: float) -> None:
@@ -37,11 +38,14 @@ class RestartPolicy:
 
     def ready(self, now: float) -> None:
         self._ready_at = now
+        self._failed_loads = 0
 
     def died(self, now: float) -> Restart:
         if self._ready_at is not None and now - self._ready_at >= self._limits.healthy_s:
             self._delay_s, self._broken = self._limits.backoff_first_s, False
             self._starts.clear()
+        if self._ready_at is None:
+            self._failed_loads += 1
         self._broken = self._broken or self._is_looping(now)
         if self._broken:
             return Restart(self._limits.probe_s, broken=True)
@@ -50,8 +54,10 @@ class RestartPolicy:
         return Restart(delay_s * (1 + self._limits.backoff_jitter * (2 * self._random() - 1)), broken=False)
 
     def _is_looping(self, now: float) -> bool:
+        """Too many starts in too short a time; or loads that fail one after the other, however slowly."""
         full = len(self._starts) == self._limits.crash_loop_starts
-        return full and now - self._starts[0] <= self._limits.crash_loop_window_s
+        is_fast = full and now - self._starts[0] <= self._limits.crash_loop_window_s
+        return is_fast or self._failed_loads >= self._limits.crash_loop_starts
 
 
 @dataclass(frozen=True, slots=True)
