@@ -87,10 +87,15 @@ class GatewayServer(uvicorn.Server):
 
 
 def bind(host: str, port: int, limits: Limits) -> socket.socket:
-    """The listening socket. Its TCP_USER_TIMEOUT is inherited by every connection. Raises OSError."""
+    """The listening socket. Raises OSError.
+
+    Every connection inherits its TCP options. Without TCP_NODELAY audio waits up to 40 ms for the client to acknowledge
+    the message before it, and asyncio sets it only on sockets that were made with a protocol number.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         timeout_ms = int(limits.stream.tcp_user_timeout_s * 1000)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
