@@ -28,6 +28,7 @@ from voice_server.pool.pool import Pool
 from voice_server.pool.process import Command, Guardian
 from voice_server.pool.supervisor import WorkerSpec
 from voice_server.stream.backend import Backend
+from voice_server.voices import VoiceStore
 from voice_server.worker.pcm import to_pcm
 
 TIMEOUT_S = 20.0  # for anything that should happen soon; a test that needs all of it has failed
@@ -52,6 +53,9 @@ FAST = Limits(
     stream=StreamLimits(send_s=1.0, tcp_user_timeout_s=3.0, queue_wait_s=3.0, connections_per_address=1024),
     drain_s=5.0,
 )
+
+
+NO_VOICES = VoiceStore(Path("no voices here"), FAST.voices)
 
 
 def wait_until(is_true: Callable[[], bool], what: str, timeout_s: float = TIMEOUT_S) -> None:
@@ -80,7 +84,13 @@ def tone_config(*, workers: int = 1, limits: WorkerLimits = FAST_WORKER, **optio
 
 @asynccontextmanager
 async def running_pool(
-    config: BackendConfig, python: Path, *, limits: Limits = FAST, argv: tuple[str, ...] = (), wait: bool = True
+    config: BackendConfig,
+    python: Path,
+    *,
+    limits: Limits = FAST,
+    argv: tuple[str, ...] = (),
+    wait: bool = True,
+    voices: VoiceStore = NO_VOICES,
 ) -> AsyncIterator[Backend]:
     """A backend with real worker processes; `argv` replaces the worker's command line."""
     specs = worker_specs(config, python, config.workers, [])
@@ -91,7 +101,7 @@ async def running_pool(
     try:
         if wait:
             await asyncio.wait_for(pool.until_ready(), TIMEOUT_S)
-        yield Backend(config, pool)
+        yield Backend(config, pool, voices)
     finally:
         await pool.stop()
         guardian.close()
@@ -118,12 +128,13 @@ async def running_server(
     python: Path,
     *,
     limits: Limits = FAST,
-    token: str = "",
     argv: tuple[str, ...] = (),
+    token: str = "",
     wait: bool = True,
+    voices: VoiceStore = NO_VOICES,
 ) -> AsyncIterator[RunningServer]:
     """The whole gateway in this process, on a real port."""
-    async with running_pool(config, python, limits=limits, argv=argv, wait=wait) as backend:
+    async with running_pool(config, python, limits=limits, argv=argv, wait=wait, voices=voices) as backend:
         house = House([backend], limits, Gate(limits.stream, token))
         server, listener = GatewayServer(house, build_app(house), limits), bind("127.0.0.1", 0, limits)
         serving = asyncio.create_task(server._serve([listener]))

@@ -25,11 +25,13 @@ from voice_server.pool.supervisor import WorkerSpec
 from voice_server.stream.backend import Backend
 from voice_server.terminal.local import LocalGateway
 from voice_server.venvs import VenvStore
+from voice_server.voices import VoiceStore
 from voice_server.wire.messages import Load
 
 Report = Callable[[str], None]
 
 _BOOTSTRAP = Path(__file__).parent / "worker" / "bootstrap.py"
+SAMPLES = Path("voice_samples")  # of the folder the gateway was started in
 _NOT_FOR_WORKERS = ("PYTHON", "VIRTUAL_ENV", "VOICE_SERVER_", "CUDA_VISIBLE_DEVICES")
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
@@ -77,24 +79,34 @@ def worker_specs(backend: BackendConfig, python: Path, workers: int, gpus: Seque
 
 @asynccontextmanager
 async def running(
-    choices: Sequence[Choice], pool_size: int, limits: Limits, report: Report
+    choices: Sequence[Choice], pool_size: int, limits: Limits, report: Report, samples: Path = SAMPLES
 ) -> AsyncIterator[list[Backend]]:
     """The chosen backends with their workers started, not yet ready. Raises VenvBuildFailed."""
-    store, gpus = VenvStore(), see_gpus(os.environ).gpus
+    store, gpus, voices = VenvStore(), see_gpus(os.environ).gpus, VoiceStore(samples, limits.voices)
     pools: list[Pool] = []
     gate = asyncio.Semaphore(limits.worker.parallel_loads)
     for choice in choices:
         python = await asyncio.to_thread(store.build, choice.config.name, choice.config.venv, report)
         pools.append(Pool(choice.config.name, worker_specs(choice.config, python, pool_size, gpus), limits))
     guardian = Guardian()
+    await asyncio.to_thread(voices.scan)
+    watching = asyncio.create_task(watch_voices(voices, limits.voices.scan_s))
     try:
         for pool in pools:
             pool.start(guardian, gate, random.random)
-        yield [Backend(choice.config, pool) for choice, pool in zip(choices, pools, strict=True)]
+        yield [Backend(choice.config, pool, voices) for choice, pool in zip(choices, pools, strict=True)]
     finally:
+        watching.cancel()
         for pool in pools:
             await pool.stop()
         guardian.close()
+
+
+async def watch_voices(voices: VoiceStore, every_s: float) -> None:
+    """A file dropped into the folder is a voice a moment later."""
+    while True:
+        await asyncio.sleep(every_s)
+        await asyncio.to_thread(voices.scan)
 
 
 async def serve(options: ServeOptions, report: Report) -> None:

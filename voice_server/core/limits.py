@@ -87,15 +87,6 @@ class TerminalLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    text: TextLimits = TextLimits()
-    stream: StreamLimits = StreamLimits()
-    worker: WorkerLimits = WorkerLimits()
-    drain_s: float = 30.0  # SIGTERM: running answers may finish; a second signal ends it now
-    header_s: float = 10.0  # an HTTP request line and its headers
-
-
-@dataclass(frozen=True, slots=True)
 class OptionLimits:
     str_chars: int = 1024  # a text option of a render: a style, not a book
     echo_chars: int = 40  # of a client's own words in an error message
@@ -131,3 +122,12 @@ class VenvLimits:
     lock_poll_s: float = 0.2  # while another process builds the same environment
     kept_lines: int = 400  # of what uv says: a failed build prints its whole log
     error_lines: int = 20  # of them, the last, in an error message
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    text: TextLimits = TextLimits()
+    stream: StreamLimits = StreamLimits()
+    worker: WorkerLimits = WorkerLimits()
+    voices: VoiceLimits = VoiceLimits()
+    drain_s: float = 30.0  # SIGTERM: running answers may finish; a second signal ends it now

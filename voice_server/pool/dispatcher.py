@@ -7,7 +7,7 @@ is free, so that a client may still change them. Retrying a lost render is the s
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from voice_server.core import pcm as audio
@@ -23,6 +23,7 @@ class RenderRequest:
     text: str
     voice: str
     options: dict[str, Any]
+    sample: dict[str, str] = field(default_factory=dict)  # of a voice to be cloned
 
 
 class RenderSink(Protocol):
@@ -175,7 +176,8 @@ class Dispatcher:
         self._renders[assignment.render_id] = _Render(worker, assignment.stream, sink)
         request = sink.request()
         due_in_s = assignment.deadline - self._loop.time()
-        worker.render(Render(assignment.render_id, request.text, request.voice, request.options, due_in_s))
+        wanted = (request.text, request.voice, request.options)
+        worker.render(Render(assignment.render_id, *wanted, due_in_s, dict(request.sample)))
         assert worker.ready is not None
         sink.on_started(worker.name, worker.ready)
 

@@ -7,13 +7,16 @@ from typing import Any
 
 from voice_server.core import options, voice_names
 from voice_server.core.settings import BackendConfig
+from voice_server.pool.dispatcher import RenderRequest
 from voice_server.pool.pool import Pool
+from voice_server.voices import Sample, VoiceStore
 
 
 class Backend:
-    def __init__(self, config: BackendConfig, pool: Pool) -> None:
+    def __init__(self, config: BackendConfig, pool: Pool, store: VoiceStore) -> None:
         self.config = config
         self.pool = pool
+        self._store = store
 
     @property
     def name(self) -> str:
@@ -21,8 +24,11 @@ class Backend:
 
     @property
     def voices(self) -> list[str]:
-        """The voices of the engine; none are known before a worker was ready."""
-        return self.pool.ready.voices if self.pool.ready else []
+        """The voices of the engine and those it can clone; none are known before a worker was ready."""
+        ready = self.pool.ready
+        if ready is None:
+            return []
+        return [*ready.voices, *(name for name in self._samples if name not in ready.voices)]
 
     @property
     def sample_rate(self) -> int | None:
@@ -36,6 +42,18 @@ class Backend:
         """
         wanted = name or self.config.voice
         return voice_names.resolve(wanted, self.voices, self.config.aliases) if self.pool.ready else wanted
+
+    def request(self, text: str, voice: str, options: dict[str, Any]) -> RenderRequest:
+        """A render in a voice that `resolve_voice` gave. What has vanished since is for the engine to refuse."""
+        sample = self._samples.get(voice)
+        if sample is None:
+            return RenderRequest(text, voice, options)
+        told = {"path": str(sample.path), "transcript": sample.transcript}
+        return RenderRequest(text, sample.key, options, told)
+
+    @property
+    def _samples(self) -> dict[str, Sample]:
+        return self._store.samples if self.pool.ready and self.pool.ready.can_clone else {}
 
     def validate_options(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The options with their defaults filled in. Raises BadOption."""

@@ -8,6 +8,8 @@ raised to the door, which reports them; they leave the answer as it was.
 from __future__ import annotations
 
 import asyncio
+import random
+import zlib
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum
@@ -34,6 +36,8 @@ from voice_server.pool.dispatcher import RenderRequest
 from voice_server.stream.backend import Backend
 from voice_server.stream.outbox import Outbox
 from voice_server.stream.sentence import Sentence
+
+_SEED_MASK = 2**31 - 1  # a seed of 31 bits fits every engine
 
 
 class _Mark(Enum):
@@ -64,6 +68,7 @@ class Stream:
         self._makes_speakable = settings.speakable
         self._voice = backend.resolve_voice("")
         self._options = backend.validate_options({})
+        self._seed = random.getrandbits(31)
         self._splitter = SentenceSplitter(limits.text)
         self._idle_timer: asyncio.TimerHandle | None = None
         self._wait_timer: asyncio.TimerHandle | None = None
@@ -233,7 +238,13 @@ class Stream:
             voice = self._backend.resolve_voice(self._voice)
         except UnknownVoice:
             voice = self._voice  # set before the engine told its voices: it will refuse this one itself
-        return RenderRequest(spoken, voice, self._options)
+        return self._backend.request(spoken, voice, self._seeded(voice))
+
+    def _seeded(self, voice: str) -> dict[str, Any]:
+        """An engine that draws its voice at random draws the same one for every sentence of this stream."""
+        if "seed" not in self._backend.config.opts or "seed" in self._options:
+            return self._options
+        return {**self._options, "seed": self._seed ^ zlib.crc32(voice.encode()) & _SEED_MASK}
 
     def on_rendering(self, sentence: Sentence, worker: str) -> None:
         self._stop_wait_timer()
