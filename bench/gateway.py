@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 _READY_S = 120
+_STOP_S = 60  # the gateway lets running answers finish for 30 s
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def running_gateway(workers: int, connections: int = 2000, **options: Any) -> It
             yield Gateway(process.pid, _port(process))
         finally:
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=30)
+            process.communicate(timeout=_STOP_S)
 
 
 def _config(workers: int, options: dict[str, Any]) -> dict[str, Any]:
