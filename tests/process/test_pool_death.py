@@ -46,7 +46,8 @@ CHUNK_BYTES = 24 * 80 * 2  # 80 ms, the chunk of the tone backend
 async def test_w1_a_kill_at_any_moment_leaves_no_trace_in_any_stream(tone_python: Path) -> None:
     seed = random.randrange(2**32)
     print(f"seed {seed}")
-    moments = [0.0, 1.0, *(random.Random(seed).random() for _ in range(18))]  # as a part of the victim's audio
+    dice = random.Random(seed)
+    moments = [0.0, 1.0, *(dice.random() for _ in range(18))]  # as a part of the victim's audio
     retries = []
     async with running_server(tone_config(workers=4, limits=HARDY_WORKER, speed_rtf=0.1), tone_python) as server:
         for moment in moments:
