@@ -187,12 +187,14 @@ class Worker:
     def _on_exit(self, returncode: int) -> None:
         if returncode == _BAD_CONFIG:
             self.retryable = False
-        if not self._lost:
-            self._disown(describe_exit(returncode))
-        if self._channel:
-            self._channel.close()
-        self._stop_timer()
-        self._gone.set_result(None)
+        try:
+            if not self._lost:
+                self._disown(describe_exit(returncode))
+        finally:  # whatever became of telling it: who waits for the end of the process gets on
+            if self._channel:
+                self._channel.close()
+            self._stop_timer()
+            self._gone.set_result(None)
 
     def _on_log(self, data: bytes) -> None:
         self._log.feed(data, self._loop.time())
