@@ -154,6 +154,62 @@ async def test_delivery_is_told_when_the_socket_has_taken_the_audio() -> None:
     assert outbox.waiting_bytes == 0
 
 
+# The short cut past the writer
+
+
+class Socket:
+    """Takes audio at once, as long as it has room."""
+
+    def __init__(self, *, has_room: bool = True) -> None:
+        self.taken: list[bytes] = []
+        self._has_room = has_room
+
+    def send(self, pcm: bytes) -> bool:
+        if self._has_room:
+            self.taken.append(pcm)
+        return self._has_room
+
+
+async def short_cut(*before: Event, has_room: bool = True) -> tuple[list[bytes], list[int], list[Event]]:
+    """What went the short cut, was told as delivered, and went the long way, of one chunk after these events."""
+    outbox, client, socket, delivered = Outbox(LIMITS), Client(), Socket(has_room=has_room), list[int]()
+    outbox.on_delivered = delivered.append
+    outbox.send_at_once = socket.send
+    running = asyncio.create_task(outbox.run(client.send, is_done))
+    await asyncio.sleep(0)
+    for event in before:
+        outbox.put(event)
+    outbox.put(AudioChunk(0, b"ab"))
+    outbox.put(DONE)
+    await asyncio.wait_for(running, TIMEOUT_S)
+    return socket.taken, delivered, client.taken
+
+
+async def test_audio_goes_at_once_when_nothing_waits() -> None:
+    assert await short_cut() == ([b"ab"], [2], [DONE])
+
+
+async def test_audio_does_not_overtake_what_waits() -> None:
+    assert await short_cut(STARTED) == ([], [2], [STARTED, AudioChunk(0, b"ab"), DONE])
+
+
+async def test_audio_that_the_socket_does_not_take_at_once_goes_the_long_way() -> None:
+    assert await short_cut(has_room=False) == ([], [2], [AudioChunk(0, b"ab"), DONE])
+
+
+async def test_audio_does_not_overtake_the_message_under_way() -> None:
+    outbox, socket = Outbox(LIMITS), Socket()
+    outbox.send_at_once = socket.send
+    client, running = stuck_client(outbox)
+    outbox.put(STARTED)
+    await eventually(lambda: client.offered == [STARTED], "the first event is under way")
+    outbox.put(AudioChunk(0, b"ab"))
+    outbox.put(DONE)
+    client.reads.set()
+    await asyncio.wait_for(running, TIMEOUT_S)
+    assert (socket.taken, client.taken) == ([], [STARTED, AudioChunk(0, b"ab"), DONE])
+
+
 # Barge-in
 
 

@@ -15,10 +15,11 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
+from websockets.protocol import State
 
 from voice_server.core.limits import Limits
 from voice_server.gateway.house import House
-from voice_server.gateway.sockets import ABORT
+from voice_server.gateway.sockets import ABORT, SEND_AT_ONCE
 
 _BACKLOG = 2048
 
@@ -28,6 +29,15 @@ class _WebSocketProtocol(WebSocketsSansIOProtocol):
         super().handle_connect(event)
         if hasattr(self, "scope"):
             self.scope["extensions"][ABORT] = {"call": self.transport.abort}
+            self.scope["extensions"][SEND_AT_ONCE] = {"call": self.send_at_once}
+
+    def send_at_once(self, data: bytes) -> bool:
+        """What `send` does for a binary message, without its coroutines; False when it would have to wait or fail."""
+        can_send = self.writable.is_set() and self.conn.state is State.OPEN and not self.transport.is_closing()
+        if can_send:
+            self.conn.send_binary(data)
+            self.transport.write(b"".join(self.conn.data_to_send()))
+        return can_send
 
     def keepalive_timeout(self) -> None:
         super().keepalive_timeout()

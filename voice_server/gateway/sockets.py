@@ -9,7 +9,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 NORMAL_CLOSURE = 1000
 POLICY_VIOLATION = 1008
-ABORT = "voice_server.abort"  # the ASGI extension that gateway/server.py puts into the scope
+ABORT = "voice_server.abort"  # the ASGI extensions that gateway/server.py puts into the scope
+SEND_AT_ONCE = "voice_server.send_at_once"
 
 
 async def say_and_close(websocket: WebSocket, text: str, code: int) -> None:
@@ -23,6 +24,12 @@ def abort(websocket: WebSocket) -> None:
     extension: dict[str, Callable[[], None]] = websocket.scope["extensions"].get(ABORT, {})
     if extension:
         extension["call"]()
+
+
+def send_at_once(websocket: WebSocket, data: bytes) -> bool:
+    """Hand a binary message to the socket without waiting; False when it cannot take it now."""
+    extension: dict[str, Callable[[bytes], bool]] = websocket.scope["extensions"].get(SEND_AT_ONCE, {})
+    return bool(extension) and extension["call"](data)
 
 
 async def until_left(websocket: WebSocket) -> None:

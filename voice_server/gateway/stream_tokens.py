@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from functools import partial
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -11,7 +12,7 @@ from voice_server.core import stream_tokens_protocol as protocol
 from voice_server.core.errors import GoingAway, IdleTimeout, SlowClient, VoiceError
 from voice_server.core.events import AnswerDone, Event, Problem
 from voice_server.gateway.house import House
-from voice_server.gateway.sockets import NORMAL_CLOSURE, POLICY_VIOLATION, abort, say_and_close
+from voice_server.gateway.sockets import NORMAL_CLOSURE, POLICY_VIOLATION, abort, say_and_close, send_at_once
 from voice_server.stream.dialogue import Dialogue
 from voice_server.stream.outbox import Outbox
 from voice_server.stream.stream import Stream, StreamSettings
@@ -54,6 +55,7 @@ class _Client:
         self._house = house
         self._stream = stream
         self._outbox = outbox
+        self._outbox.send_at_once = partial(send_at_once, websocket)
         self._dialogue = dialogue
         self._loop = asyncio.get_running_loop()
         self._heard_at = self._loop.time()
