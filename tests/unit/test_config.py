@@ -9,7 +9,9 @@ import pytest
 
 from voice_server.config import ConfigError, load_config, pick_backend
 from voice_server.core.limits import ConfigLimits
+from voice_server.core.settings import Gpu
 
+SHIPPED = ["voxcpm", "hibari", "voxcpm-cpu", "tone"]
 ROOT = Path(__file__).resolve().parents[2]
 OPENAI_VOICES = ["alloy", "ash", "ballad", "cedar", "coral", "echo", "fable"]
 OPENAI_VOICES += ["marin", "nova", "onyx", "sage", "shimmer", "verse"]
@@ -40,9 +42,14 @@ def one(keys: str) -> str:
     return "backends:\n  mine:\n    adapter: pkg.mod:Class\n" + textwrap.indent(textwrap.dedent(keys), "    ")
 
 
-def test_the_shipped_file_knows_hibari_and_tone():
+def test_the_shipped_file_begins_with_the_engine_that_a_gpu_gets():
     config = load_config(ROOT / "backends.yaml")
-    assert list(config.backends) == ["hibari", "tone"] and config.default == "auto"
+    assert list(config.backends) == SHIPPED and config.default == "auto"
+
+
+def test_auto_picks_voxcpm_where_a_gpu_has_the_memory():
+    gpu = Gpu(0, "a card", 24.0, 20.0)
+    assert pick_backend(load_config(ROOT / "backends.yaml"), "", [gpu])[0].name == "voxcpm"
 
 
 def test_auto_picks_hibari_from_the_shipped_file_without_a_gpu():
@@ -67,7 +74,7 @@ def test_without_any_file_the_shipped_one_is_read(tmp_path, monkeypatch):
 
 
 def test_a_file_with_own_backends_only_keeps_the_shipped_ones_after_them(write):
-    assert list(load_config(write(one(""))).backends) == ["mine", "hibari", "tone"]
+    assert list(load_config(write(one(""))).backends) == ["mine", *SHIPPED]
 
 
 def test_a_backend_of_a_shipped_name_replaces_it(write):
@@ -76,7 +83,7 @@ def test_a_backend_of_a_shipped_name_replaces_it(write):
 
 
 def test_an_empty_file_is_the_shipped_one(write):
-    assert list(load_config(write("")).backends) == ["hibari", "tone"]
+    assert list(load_config(write("")).backends) == SHIPPED
 
 
 def test_a_shipped_backend_may_be_the_default_of_an_own_file(write):
