@@ -47,3 +47,10 @@ async def test_a_backend_that_cannot_clone_has_only_its_own_voices(tone_python: 
     store.scan()
     async with running_server(tone_config(), tone_python, voices=store) as server:
         assert server.backend.voices == ["tone", "low", "high"]
+
+
+async def test_a_sentence_that_the_engine_cut_is_marked(tone_python: Path) -> None:
+    async with running_server(_config(), tone_python) as server:
+        answer = await ask(server.ws, {"token": "One two three four five six. Short one.", "done": True})
+    ends = [told for told in answer.of_type("sentence") if told["event"] == "end"]
+    assert [end.get("truncated", False) for end in ends] == [True, False]

@@ -132,13 +132,12 @@ def test_a_second_death_before_the_seam_leaves_out_the_same_bytes() -> None:
     assert heard(made.push(0, b"aabbcc")) == b"cc"
 
 
-def test_what_was_released_is_counted_until_the_sentence_ends() -> None:
-    made = buffer(2)
-    made.push(0, LOUD * 5)
-    made.push(1, LOUD)
-    assert (made.released(0), made.released(1)) == (10, 0)
-    made.close(0)
-    assert (made.released(0), made.released(1)) == (0, 2)
+def test_a_sentence_that_the_engine_cut_says_so_at_its_end() -> None:
+    made = buffer()
+    made.push(0, LOUD)
+    (end,) = made.close(0, truncated=True)
+    assert isinstance(end, SentenceEnded)
+    assert end.truncated
 
 
 @settings(deadline=None)

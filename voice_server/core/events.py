@@ -59,6 +59,7 @@ class AudioChunk:
 class SentenceEnded:
     index: int
     duration_s: float
+    truncated: bool = False  # the engine hit its length cap
 
 
 @dataclass(frozen=True, slots=True)

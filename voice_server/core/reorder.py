@@ -23,6 +23,7 @@ class _Sentence:
     skip_bytes: int = 0  # of a second rendering: the listener has them
     seam: SentenceResumed | None = None  # to be told before the first byte behind the seam
     closed: bool = False
+    truncated: bool = False
     problem: VoiceError | None = None
 
 
@@ -66,9 +67,10 @@ class ReorderBuffer:
         self._held_bytes += len(pcm)
         return self._release()
 
-    def close(self, index: int) -> list[Event]:
-        """The sentence's audio is complete."""
+    def close(self, index: int, *, truncated: bool = False) -> list[Event]:
+        """The sentence's audio is complete, or as complete as the engine would make it (`truncated`)."""
         self._sentences[index].closed = True
+        self._sentences[index].truncated = truncated
         return self._release()
 
     def fail(self, index: int, error: VoiceError) -> list[Event]:
@@ -85,11 +87,6 @@ class ReorderBuffer:
         heard = sentence.released_bytes > 0
         sentence.seam = SentenceResumed(index, exact) if heard else None
         return heard
-
-    def released(self, index: int) -> int:
-        """Bytes of the sentence that were released so far."""
-        sentence = self._sentences.get(index)
-        return sentence.released_bytes if sentence else 0
 
     def _release(self) -> list[Event]:
         events: list[Event] = []
@@ -116,7 +113,8 @@ class ReorderBuffer:
 
     def _end(self, sentence: _Sentence, events: list[Event]) -> None:
         if sentence.released_bytes:
-            events.append(SentenceEnded(self._head, audio.duration_s(sentence.released_bytes, self._sample_rate)))
+            duration_s = audio.duration_s(sentence.released_bytes, self._sample_rate)
+            events.append(SentenceEnded(self._head, duration_s, sentence.truncated))
         if sentence.problem:
             events.append(Problem(sentence.problem, self._head))
         del self._sentences[self._head]

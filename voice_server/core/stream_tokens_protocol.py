@@ -112,8 +112,9 @@ def message_of(event: Event) -> dict[str, Any]:
             return {**said, "index": index, "worker": worker}
         case SentenceStarted(index, text):
             return {"type": "sentence", "event": "start", "index": index, "text": text}
-        case SentenceEnded(index, duration_s):
-            return {"type": "sentence", "event": "end", "index": index, "duration_ms": round(duration_s * 1000)}
+        case SentenceEnded(index, duration_s, truncated):
+            end = {"type": "sentence", "event": "end", "index": index, "duration_ms": round(duration_s * 1000)}
+            return {**end, "truncated": True} if truncated else end
         case SentenceResumed(index, exact):
             return {"type": "resumed", "sentence": index, "exact": exact}
         case Problem(error, sentence):

@@ -56,6 +56,7 @@ class Sentence:
         self.text = text
         self.spoken = spoken
         self._owner = owner
+        self.truncated = False  # the engine hit its length cap
         self._attempts = 0
         self._deaths = 0
         self._exact = False
@@ -88,6 +89,7 @@ class Sentence:
     def on_done(self, done: Done) -> None:
         if self._resampler:
             self._forward(self._resampler.flush())
+        self.truncated = done.truncated
         self._end(None)
 
     def on_failed(self, failed: Failed) -> None:

@@ -262,7 +262,7 @@ class Stream:
         if error:
             self._emit(*self._reorder.fail(sentence.index, error))
         else:
-            self._emit(*self._reorder.close(sentence.index))
+            self._emit(*self._reorder.close(sentence.index, truncated=sentence.truncated))
         self._end_if_complete()
 
     def on_sentence_retry(self, sentence: Sentence, *, exact: bool) -> None:
