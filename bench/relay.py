@@ -19,8 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-import uvloop
-
 
 @dataclass(frozen=True)
 class Relay:
@@ -96,4 +94,4 @@ async def _serve(path: str) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(_serve(sys.argv[1]))
+    asyncio.run(_serve(sys.argv[1]))

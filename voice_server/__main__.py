@@ -7,9 +7,7 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
 
 from voice_server.config import ConfigError, load_config
 from voice_server.core.errors import VoiceError
@@ -76,20 +74,10 @@ def _serve(given: argparse.Namespace) -> int:
         limits=with_connections_per_address(Limits(), given.connections_per_address),
     )
     try:
-        _run(serve(options, report=lambda line: print(line, file=sys.stderr, flush=True)))
+        asyncio.run(serve(options, report=lambda line: print(line, file=sys.stderr, flush=True)))
     except OSError as error:
         return _fail(f"cannot listen on {given.host}:{given.port}: {error.strerror}")
     return 0
-
-
-def _run(work: Coroutine[Any, Any, None]) -> None:
-    """On uvloop where there is one (not on Windows): less CPU per chunk, see bench/cost.py."""
-    try:
-        import uvloop  # noqa: PLC0415
-    except ImportError:
-        asyncio.run(work)
-    else:
-        uvloop.run(work)
 
 
 def _fail(message: str, code: int = 1) -> int:
