@@ -21,7 +21,9 @@ CLONER = f"{Path(__file__).parents[1] / 'cloner.py'}:Cloner"
 
 
 def _config() -> BackendConfig:
-    return replace(tone_config(), name="cloner", adapter=CLONER, opts={}, aliases={}, voice="", limits=FAST_WORKER)
+    return replace(
+        tone_config(), name="cloner", adapter=CLONER, opts={}, aliases={}, voice="default", limits=FAST_WORKER
+    )
 
 
 async def test_a_dropped_file_is_a_voice_within_two_seconds_and_gone_when_removed(
@@ -54,3 +56,13 @@ async def test_a_sentence_that_the_engine_cut_is_marked(tone_python: Path) -> No
         answer = await ask(server.ws, {"token": "One two three four five six. Short one.", "done": True})
     ends = [told for told in answer.of_type("sentence") if told["event"] == "end"]
     assert [end.get("truncated", False) for end in ends] == [True, False]
+
+
+async def test_the_default_voice_is_used_when_it_is_there(tone_python: Path, tmp_path: Path) -> None:
+    (tmp_path / "default.wav").write_bytes(wav_header(24_000, len(PCM)) + PCM)
+    store = VoiceStore(tmp_path, FAST.voices)
+    store.scan()
+    async with running_server(_config(), tone_python, voices=store) as server:
+        assert (await ask(server.ws, {"token": "Word.", "done": True})).audio == PCM
+    async with running_server(_config(), tone_python) as server:
+        assert (await ask(server.ws, {"done": True})).messages[0]["voice"] == "silence"

@@ -36,12 +36,15 @@ class Backend:
         return self.pool.ready.sample_rate if self.pool.ready else None
 
     def resolve_voice(self, name: str) -> str:
-        """The engine's voice for a client's name or alias; "" is the default. Raises UnknownVoice.
+        """The voice for a client's name or alias; "" is the default, or the first one where that is missing.
 
-        Before the first worker is ready nobody knows better than the client: the name goes through as it is.
+        Before the first worker is ready nobody knows better than the client: the name goes through as it is. Raises
+        UnknownVoice.
         """
-        wanted = name or self.config.voice
-        return voice_names.resolve(wanted, self.voices, self.config.aliases) if self.pool.ready else wanted
+        if not self.pool.ready:
+            return name or self.config.voice
+        default = self.config.voice if self.config.voice in self.voices else ""
+        return voice_names.resolve(name or default, self.voices, self.config.aliases)
 
     def request(self, text: str, voice: str, options: dict[str, Any]) -> RenderRequest:
         """A render in a voice that `resolve_voice` gave. What has vanished since is for the engine to refuse."""
