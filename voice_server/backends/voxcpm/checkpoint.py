@@ -92,32 +92,20 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def verify_weights(folder: Path, model_keys: Iterable[str]) -> None:
+def stored_weights(folder: Path) -> set[str]:
+    """The names of all tensors in the files. Raises BackendError for a damaged one."""
+    audio = {f"audio_vae.{key}" for key in _stored_keys(_first(folder, _VAE_WEIGHTS))}
+    return audio.union(_stored_keys(_first(folder, _WEIGHTS)))
+
+
+def verify_weights(folder: Path, found: set[str], model_keys: Iterable[str]) -> None:
     """Whether the files hold exactly the tensors that the loaded model has; LoRA slots apart, which are ours."""
     plain = (key.replace("._orig_mod.", ".") for key in model_keys)
     expected = {key for key in plain if ".lora_" not in key and not key.startswith(_COMPILED_TWICE)}
-    found = set(stored_keys(_first(folder, _WEIGHTS)))
-    found |= {f"audio_vae.{key}" for key in stored_keys(_first(folder, _VAE_WEIGHTS))}
     if expected - found:
         raise _wrong(f"weights are missing in {folder}: {_list(expected - found)}")
     if found - expected:
         raise _wrong(f"{folder} holds weights that this architecture has no place for: {_list(found - expected)}")
-
-
-def stored_keys(path: Path) -> list[str]:
-    """The names of the tensors in a file, without reading them where the format allows."""
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors import safe_open
-
-            with safe_open(path, "pt") as tensors:
-                return list(tensors.keys())
-        import torch
-
-        content = torch.load(path, map_location="meta", weights_only=True)
-        return list(content.get("state_dict", content))
-    except Exception as error:  # noqa: BLE001  # whatever it is, the file cannot be read: it is told, and ends the load
-        raise _wrong(f"{path} is damaged ({type(error).__name__}): download it again") from error
 
 
 def verify_tokenizer(tokenizer: Any, vocabulary: int) -> None:
@@ -131,6 +119,22 @@ def verify_tokenizer(tokenizer: Any, vocabulary: int) -> None:
     tokens = tokenizer.convert_tokens_to_ids(tokenizer.tokenize(_TRIAL))
     if len(set(tokens)) < len(set(_TRIAL)) // 4 or tokenizer.unk_token_id in tokens:
         raise _wrong("the tokenizer cannot read plain text: its files do not belong together")
+
+
+def _stored_keys(path: Path) -> list[str]:
+    """The names of the tensors in a file, without reading them where the format allows."""
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors import safe_open
+
+            with safe_open(path, "pt") as tensors:
+                return list(tensors.keys())
+        import torch
+
+        content = torch.load(path, map_location="meta", weights_only=True)
+        return list(content.get("state_dict", content))
+    except Exception as error:  # noqa: BLE001  # whatever it is, the file cannot be read: it is told, and ends the load
+        raise _wrong(f"{path} is damaged ({type(error).__name__}): download it again") from error
 
 
 def _first(folder: Path, names: Sequence[str]) -> Path:

@@ -144,6 +144,8 @@ class LoraShelf:
         for key, tensor in tensors.items():
             if tuple(tensor.shape) != _shape(key, self._slots[key].shape, plan.rank):
                 raise _wrong(name, f"{key} has the shape {tuple(tensor.shape)}")
+            if not tensor.isfinite().all():
+                raise _wrong(name, f"{key} holds values that are no numbers")
         return {
             key: tensor * (plan.alpha / plan.rank) if key.endswith("B") else tensor for key, tensor in tensors.items()
         }

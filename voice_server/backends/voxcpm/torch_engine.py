@@ -36,9 +36,10 @@ class TorchEngine:
         report("importing torch and voxcpm")
         _prepare_imports(device)
         report("reading weights")
+        stored = checkpoint.stored_weights(folder)
         self._model = self._load(folder, device, device == "cuda" and bool(optimize))
         report("verifying weights")
-        checkpoint.verify_weights(folder, self._model.state_dict())
+        checkpoint.verify_weights(folder, stored, self._model.state_dict())
         tokenizer = self._model.text_tokenizer.tokenizer
         checkpoint.verify_tokenizer(tokenizer, self._model.config.lm_config.vocab_size)
         if loras is not None:
