@@ -89,10 +89,12 @@ class _Client:
     # Reading
 
     async def _read(self) -> None:
-        while (message := await self._websocket.receive())["type"] != "websocket.disconnect":
-            self._heard_at = self._loop.time()
-            self._dialogue.take(message.get("text"))
-        self._outbox.close()
+        try:
+            while (message := await self._websocket.receive())["type"] != "websocket.disconnect":
+                self._heard_at = self._loop.time()
+                self._dialogue.take(message.get("text"))
+        finally:  # also after a mistake of ours: nobody may wait for ever on a socket that is not read
+            self._outbox.close()
 
     def _watch_idle(self) -> None:
         idle_s = self._house.limits.stream.idle_s
