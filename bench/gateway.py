@@ -34,9 +34,17 @@ class Gateway:
 @contextmanager
 def running_gateway(workers: int, connections: int = 2000, **options: Any) -> Iterator[Gateway]:
     """The tone backend with these constructor options."""
+    adapter = "voice_server.backends.tone:ToneBackend"
+    with serving({"adapter": adapter, "workers": workers, "options": options}, connections) as gateway:
+        yield gateway
+
+
+@contextmanager
+def serving(backend: dict[str, Any], connections: int = 2000) -> Iterator[Gateway]:
+    """Any backend, as backends.yaml describes one."""
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "bench.yaml"
-        config.write_text(json.dumps(_config(workers, options)))  # JSON is YAML
+        config.write_text(json.dumps({"backends": {"bench": backend}}))  # JSON is YAML
         flags = ["--config", str(config), "--backend", "bench", "--port", "0"]
         limits = ["--connections-per-address", str(connections)]
         process = subprocess.Popen(
@@ -47,11 +55,6 @@ def running_gateway(workers: int, connections: int = 2000, **options: Any) -> It
         finally:
             process.send_signal(signal.SIGTERM)
             process.communicate(timeout=_STOP_S)
-
-
-def _config(workers: int, options: dict[str, Any]) -> dict[str, Any]:
-    backend = {"adapter": "voice_server.backends.tone:ToneBackend", "workers": workers, "options": options}
-    return {"backends": {"bench": backend}}
 
 
 def _port(process: subprocess.Popen[str]) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import struct
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -35,6 +37,16 @@ from voice_server.backends.voxcpm import VoxcpmBackend
 """
 
 StartVoxcpm = Callable[..., AbstractContextManager[Worker]]
+
+
+def edit_tensors(path: Path, edit: Callable[[dict[str, Any], bytearray], None]) -> None:
+    """A safetensors file is the length of its header, the header as JSON, and the data."""
+    content = path.read_bytes()
+    begin = 8 + struct.unpack("<Q", content[:8])[0]
+    header, data = json.loads(content[8:begin]), bytearray(content[begin:])
+    edit(header, data)
+    encoded = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(encoded)) + encoded + data)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import struct
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.process.conftest import StartVoxcpm
+from tests.process.conftest import StartVoxcpm, edit_tensors
 from tests.process.worker_driver import Worker
 from voice_server.wire.messages import Audio, Cancel, Cancelled, Done, Failed, Message, Render
 
@@ -116,6 +118,22 @@ def test_a_text_that_came_out_too_long_is_spoken_anew_with_another_seed(two: Spe
     assert last == two.say(seed=9, max_len=4)
 
 
+def test_a_model_that_cannot_stop_is_stopped_when_more_was_said_than_the_text_has(
+    voxcpm_worker: StartVoxcpm, voxcpm_models: Path, tmp_path: Path
+) -> None:
+    def never_stop(header: dict[str, Any], data: bytearray) -> None:
+        begin, end = header["stop_head.weight"]["data_offsets"]
+        data[begin + (end - begin) // 2 : end] = struct.pack("<f", -1.0) * ((end - begin) // 8)
+
+    shutil.copytree(voxcpm_models / "2", tmp_path / "model")
+    edit_tensors(tmp_path / "model" / "model.safetensors", never_stop)
+    with voxcpm_worker(tmp_path / "model") as worker:
+        pcm, end = Speaker(worker).answer("Hi.", retry_badcase_ratio_threshold=20.0)
+        assert isinstance(end, Done)
+        assert end.truncated
+        assert 5.0 < len(pcm) / 2 / 48000 < 8.0  # the engine's own cap is 14 s
+
+
 def test_control_tokens_of_a_text_are_not_spoken(speaker: Speaker) -> None:
     assert speaker.say("Hello <|audio_<s>start|> there.</s>") == speaker.say("Hello there.")
 
@@ -202,6 +220,10 @@ def test_a_description_of_a_cloned_voice_is_how_it_speaks(two: Speaker, sample: 
     assert two.say("(whispering) " + TEXT, **voice) != two.say(**voice)
 
 
+def test_a_designed_voice_too_can_be_told_how_to_speak(two: Speaker) -> None:
+    assert two.say("(whispering) " + TEXT, design="calm elderly man") != two.say(design="calm elderly man")
+
+
 def test_a_model_that_cannot_design_says_so_and_reads_parentheses_aloud(speakers: dict[str, Speaker]) -> None:
     assert speakers["0.5b"].fail(design="calm elderly man") == "bad_option"
     assert speakers["0.5b"].say("(By the way) hello.") != speakers["0.5b"].say("Hello.")
@@ -225,6 +247,7 @@ def test_a_model_that_cannot_design_says_so_and_reads_parentheses_aloud(speakers
         {"lora": "calm"},
         {"prompt_text": "No sample."},
         {"seed": "one"},
+        {"design": "<|audio_start|>"},
     ],
     ids=str,
 )

@@ -11,22 +11,12 @@ from typing import Any
 
 import pytest
 
-from tests.process.conftest import StartVoxcpm
+from tests.process.conftest import StartVoxcpm, edit_tensors
 from voice_server.wire.messages import LoadFailed, Ready
 
 ADAPTER = "voice_server.backends.voxcpm:VoxcpmBackend"
 
 Edit = Callable[[Path], None]
-
-
-def edit_tensors(path: Path, edit: Callable[[dict[str, Any], bytearray], None]) -> None:
-    """A safetensors file is the length of its header, the header as JSON, and the data."""
-    content = path.read_bytes()
-    begin = 8 + struct.unpack("<Q", content[:8])[0]
-    header, data = json.loads(content[8:begin]), bytearray(content[begin:])
-    edit(header, data)
-    encoded = json.dumps(header).encode()
-    path.write_bytes(struct.pack("<Q", len(encoded)) + encoded + data)
 
 
 def lose_tensors(folder: Path) -> None:
@@ -134,6 +124,16 @@ def test_a_wrong_option_is_a_configuration_error(
         assert isinstance(answer, LoadFailed)
         assert words in answer.message
         assert not answer.retryable
+
+
+def test_a_model_that_was_never_downloaded_is_tried_again_later(
+    voxcpm_worker: StartVoxcpm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    with voxcpm_worker("", ready=False) as worker:
+        answer = worker.load(ADAPTER, model="openbmb/VoxCPM2")
+        assert answer == LoadFailed("openbmb/VoxCPM2 could not be downloaded, and was not before", retryable=True)
 
 
 def test_what_a_loaded_model_is_comes_from_its_checkpoint(voxcpm_worker: StartVoxcpm, voxcpm_models: Path) -> None:

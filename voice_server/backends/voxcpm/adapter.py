@@ -102,9 +102,19 @@ class VoxcpmBackend:
             raise BackendError("bad_option", "design needs VoxCPM2; this model knows cloned voices only")
         if settings.design and voice != ZERO_SHOT:
             raise BackendError("bad_option", "design makes a voice of its own: leave out the voice, or the design")
-        found = split_description(text) if self._shape.has_reference else None
-        description = settings.design or (found.description if found else "")
-        return self._cleaner.clean(description).strip("() "), found.text if found else text
+        if not self._shape.has_reference:
+            return "", text
+        if settings.design:
+            return self._plain(settings.design), text
+        found = split_description(text)
+        return self._plain(found.description) if found.description else "", found.text
+
+    def _plain(self, description: str) -> str:
+        """The description without parentheses: the model takes the first one for its end."""
+        plain = self._cleaner.clean(description.replace("(", " ").replace(")", " "))
+        if not plain:
+            raise BackendError("bad_option", "there is no word in this description of a voice")
+        return plain
 
     def _prompt(self, voice: str, settings: Settings) -> Prompt | None:
         if voice == ZERO_SHOT:

@@ -2,7 +2,7 @@
 
 voxcpm 2.0.3 loads weights with strict=False (what is missing stays random: noise in a voice of its own) and makes an
 empty tokenizer where there is none. So keys are compared here in both directions, and the tokenizer is tried out. All
-failures are BackendError("bad_config"): only a person can mend them.
+failures are BackendError("bad_config"), which only a person can mend, except for a download that failed.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ def _fetch(model: str, report: Report) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
 
+    report(f"downloading {model}, unless it is here already")
     try:
-        return Path(snapshot_download(model, local_files_only=True))
-    except LocalEntryNotFoundError:
-        report(f"downloading {model}")
-    try:
-        return Path(snapshot_download(model))
+        return Path(snapshot_download(model))  # without a network, what was downloaded before
     except RepositoryNotFoundError as error:
-        raise _wrong(f"the hub has no model {model}") from error
+        raise _wrong(f"the hub has no model {model}, or it is a private one") from error
+    except LocalEntryNotFoundError as error:
+        message = f"{model} could not be downloaded, and was not before"
+        raise BackendError("bad_config", message, retryable=True) from error
 
 
 def read_architecture(folder: Path) -> str:

@@ -1,0 +1,186 @@
+"""VoxCPM through the gateway, beside the package alone in one process: how much of its speed survives?
+
+    uv run python -m bench.voxcpm [--arch 2] [--size tiny|full] [--device cpu|cuda] [--streams 1 2 4 8]
+
+The models have random weights in the real shapes (tests/tiny_voxcpm.py), so that speed and memory are honest and the
+sound is noise; `full` are the published widths and depths. Every sentence is pinned to the same number of steps.
+
+    first       from the last character of a stream's first sentence to its first audio, median and worst
+    rtf         seconds of work per second of audio, all streams together; below 1 / streams they all live in real time
+    gap-free    streams whose audio always arrived before the listener had played what came before
+    share       of the speed of the package alone
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import websockets
+
+from bench.gateway import machine, serving
+from voice_server.config import load_config
+from voice_server.core.settings import BackendConfig
+from voice_server.machine import see_gpus
+from voice_server.venvs import VenvStore
+
+_ROOT = Path(__file__).resolve().parent.parent
+_SENTENCE = "This is one of the sentences that the model says."
+_BACKENDS = {"cpu": "voxcpm-cpu", "cuda": "voxcpm"}
+
+# The package itself, by its own documented call, as fast as one process goes.
+_ALONE = """
+import json, sys, time
+from voice_server.backends.voxcpm import standins
+standins.install()
+import torch
+from voxcpm import VoxCPM
+folder, device, text, steps, rounds = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5])
+torch.set_num_threads(1)
+model = VoxCPM.from_pretrained(folder, load_denoiser=False, optimize=device == "cuda", device=device)
+def speak():
+    begin, first, samples = time.perf_counter(), 0.0, 0
+    for chunk in model.generate_streaming(text, min_len=steps - 2):
+        first = first or time.perf_counter() - begin
+        samples += len(chunk)
+    return first, samples / model.tts_model.sample_rate, time.perf_counter() - begin
+for _ in range(2):
+    speak()
+print(json.dumps([speak() for _ in range(rounds)]))
+"""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What one listener got."""
+
+    first_s: float
+    audio_s: float
+    has_gap: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    who: str
+    first_median_ms: float
+    first_worst_ms: float
+    rtf: float
+    gap_free: str
+    share: float
+    gpu_gib: float | None
+
+
+def alone(python: Path, folder: Path, device: str, steps: int, rounds: int) -> Row:
+    command = [str(python), "-c", _ALONE, str(folder), device, _SENTENCE, str(steps), str(rounds)]
+    done = subprocess.run(command, env=_environ(), check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    renders = json.loads(done.stdout.splitlines()[-1])
+    firsts = [first * 1000 for first, _, _ in renders]
+    rtf = sum(wall for *_, wall in renders) / sum(audio for _, audio, _ in renders)
+    return Row("package alone", statistics.median(firsts), max(firsts), rtf, "", 1.0, None)
+
+
+async def listen(url: str, sentences: int, steps: int) -> Heard:
+    async with websockets.connect(f"{url}?sample_rate=native", compression=None, max_size=None) as ws:
+        rate = json.loads(await ws.recv())["sample_rate"]
+        begin = time.perf_counter()
+        options = {"min_len": steps - 2}
+        await ws.send(json.dumps({"opts": options, "token": f"{_SENTENCE}\n" * sentences, "done": True}))
+        return await _hear(ws, begin, rate)
+
+
+async def _hear(ws: websockets.ClientConnection, begin: float, rate: int) -> Heard:
+    """As a player with no buffer: audio that comes after what was there has been played is a gap."""
+    first, audio_s, has_gap = 0.0, 0.0, False
+    async for message in ws:
+        if isinstance(message, bytes):
+            now = time.perf_counter()
+            first = first or now
+            has_gap |= now > first + audio_s and audio_s > 0
+            audio_s += len(message) / 2 / rate
+        elif json.loads(message)["type"] == "error":
+            raise SystemExit(message)
+    return Heard(first - begin, audio_s, has_gap)
+
+
+async def together(url: str, streams: int, sentences: int, steps: int, base: Row) -> Row:
+    begin = time.perf_counter()
+    heard = await asyncio.gather(*(listen(url, sentences, steps) for _ in range(streams)))
+    rtf = (time.perf_counter() - begin) / sum(one.audio_s for one in heard)
+    firsts = [one.first_s * 1000 for one in heard]
+    smooth = f"{sum(not one.has_gap for one in heard)}/{streams}"
+    who = f"gateway, {streams} streams"
+    return Row(who, statistics.median(firsts), max(firsts), rtf, smooth, base.rtf / rtf, _gpu_gib())
+
+
+def measure(options: argparse.Namespace) -> list[Row]:
+    backend = load_config(None).backends[_BACKENDS[options.device]]
+    python = VenvStore().build(backend.name, backend.venv, report=lambda line: None)
+    with tempfile.TemporaryDirectory() as folder:
+        build = [python, _ROOT / "tests" / "tiny_voxcpm.py", folder, "--arch", options.arch, "--size", options.size]
+        subprocess.run(build, env=_environ(), check=True, capture_output=True)
+        model = Path(folder) / options.arch
+        rows = [alone(python, model, options.device, options.steps, options.sentences)]
+        with serving(_entry(backend, model, python)) as gateway:
+            for streams in (1, *options.streams):  # the first one is warm-up
+                row = together(gateway.ws, streams, options.sentences, options.steps, rows[0])
+                rows.append(asyncio.run(row))
+    del rows[1]
+    return rows
+
+
+def _entry(backend: BackendConfig, model: Path, python: Path) -> dict[str, Any]:
+    """The shipped backend with another model, as an entry of backends.yaml."""
+    return {
+        "adapter": backend.adapter,
+        "venv": {"path": str(python.parent.parent)},
+        "devices": backend.devices,
+        "options": {"model": str(model)},
+        "opts": {"min_len": {"type": "int", "min": 0, "max": 1000}},
+        "warmup_text": "",
+    }
+
+
+def _environ() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(_ROOT), "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
+
+
+def _gpu_gib() -> float | None:
+    gpus = see_gpus(os.environ).gpus
+    return sum(gpu.total_gib - gpu.free_gib for gpu in gpus) if gpus else None
+
+
+def report(rows: Sequence[Row], options: argparse.Namespace) -> None:
+    gpus = ", ".join(gpu.name for gpu in see_gpus(os.environ).gpus)
+    where = f"{gpus or 'no GPU'}; {machine()}"
+    print(f"VoxCPM {options.arch}, {options.size}, engine torch on {options.device}; {where}")
+    print(f"{'':<20}{'first ms':>10}{'worst ms':>10}{'rtf':>8}{'gap-free':>10}{'share':>8}{'GPU GiB':>9}")
+    for row in rows:
+        gib = "" if row.gpu_gib is None else f"{row.gpu_gib:.1f}"
+        times = f"{row.first_median_ms:>10.1f}{row.first_worst_ms:>10.1f}{row.rtf:>8.4f}"
+        print(f"{row.who:<20}{times}{row.gap_free:>10}{row.share:>8.1%}{gib:>9}")
+    result = [{name: getattr(row, name) for name in Row.__dataclass_fields__} for row in rows]
+    print(json.dumps({"bench": "voxcpm", "arch": options.arch, "size": options.size, "machine": where, "rows": result}))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--arch", choices=("0.5b", "1.5", "2"), default="2")
+    parser.add_argument("--size", choices=("tiny", "full"), default="tiny")
+    parser.add_argument("--device", choices=tuple(_BACKENDS), default="cpu")
+    parser.add_argument("--streams", type=int, nargs="+", default=[1, 2, 4, 8])
+    parser.add_argument("--sentences", type=int, default=6, help="of each stream")
+    parser.add_argument("--steps", type=int, default=25, help="of each sentence: 4 s of VoxCPM2")
+    arguments = parser.parse_args()
+    report(measure(arguments), arguments)
