@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from voice_server.config import BackendConfig, Config, load_config, pick_backend
 from voice_server.core.limits import Limits
-from voice_server.core.placement import Placement, place
+from voice_server.core.placement import Placement, place, shares_gpu
 from voice_server.core.settings import Gpu
 from voice_server.gateway.app import build_app
 from voice_server.gateway.house import House
@@ -24,7 +25,7 @@ from voice_server.pool.process import Command, Guardian
 from voice_server.pool.supervisor import WorkerSpec
 from voice_server.stream.backend import Backend
 from voice_server.terminal.local import LocalGateway
-from voice_server.venvs import VenvStore
+from voice_server.venvs import VenvStore, default_home
 from voice_server.voices import VoiceStore
 from voice_server.wire.messages import Load
 
@@ -59,22 +60,38 @@ def choose(config: Config, names: Sequence[str], gpus: Sequence[Gpu]) -> list[Ch
 
 
 def worker_environ(environ: Mapping[str, str], backend: BackendConfig, placement: Placement) -> dict[str, str]:
-    """What a worker may see of our environment: no secrets of ours, no path to our packages, one GPU."""
+    """What a worker may see of our environment: no secrets of ours, no path to our packages, one GPU, and one folder
+    that all workers share for what is computed once."""
     inherited = {key: value for key, value in environ.items() if not key.startswith(_NOT_FOR_WORKERS)}
     device = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": placement.cuda_visible_devices}
-    return {**inherited, **_ONE_THREAD, "TQDM_DISABLE": "1", **device, **backend.env}
+    cache = {"VOICE_SERVER_CACHE": str(default_home(environ).absolute())}
+    return {**inherited, **_ONE_THREAD, **cache, "TQDM_DISABLE": "1", **device, **backend.env}
 
 
 def worker_specs(backend: BackendConfig, python: Path, workers: int, gpus: Sequence[Gpu]) -> list[WorkerSpec]:
+    placements = place(backend, workers, gpus)
+    options = backend.options | (backend.shared_gpu_options if shares_gpu(placements) else {})
     return [
         WorkerSpec(
             name=f"{backend.name}-{number}",
             command=Command((str(python), "-I", str(_BOOTSTRAP)), worker_environ(os.environ, backend, placement)),
-            load=Load(backend.adapter, placement.device, backend.options, backend.warmup_text),
+            load=Load(backend.adapter, placement.device, options, backend.warmup_text),
             limits=backend.limits,
         )
-        for number, placement in enumerate(place(backend, workers, gpus))
+        for number, placement in enumerate(placements)
     ]
+
+
+def sharing_warning(backend: BackendConfig, workers: int, gpus: Sequence[Gpu]) -> str:
+    """What the operator should know about workers that share a GPU; "" where there is nothing to know."""
+    placements = place(backend, workers, gpus)
+    if not (backend.shared_gpu_options and shares_gpu(placements)):
+        return ""
+    changed = ", ".join(f"{name}: {json.dumps(value)}" for name, value in backend.shared_gpu_options.items())
+    shared = f"{len(placements)} workers share {len({place.cuda_visible_devices for place in placements})} GPU(s)"
+    return (
+        f"warning: backend {backend.name}: {shared}, which its engine stands only with {changed}; expect slower renders"
+    )
 
 
 @asynccontextmanager
@@ -87,6 +104,8 @@ async def running(
     gate = asyncio.Semaphore(limits.worker.parallel_loads)
     for choice in choices:
         python = await asyncio.to_thread(store.build, choice.config.name, choice.config.venv, report)
+        if warning := sharing_warning(choice.config, pool_size, gpus):
+            report(warning)
         pools.append(Pool(choice.config.name, worker_specs(choice.config, python, pool_size, gpus), limits))
     guardian = Guardian()
     await asyncio.to_thread(voices.scan)

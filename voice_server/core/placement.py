@@ -23,6 +23,12 @@ def place(backend: BackendConfig, workers: int, gpus: Sequence[Gpu]) -> list[Pla
     return [Placement("cuda", str(indexes[number % len(indexes)])) for number in range(count)]
 
 
+def shares_gpu(places: Sequence[Placement]) -> bool:
+    """Whether two of these workers use the same GPU."""
+    gpus = [place.cuda_visible_devices for place in places if place.device == "cuda"]
+    return len(set(gpus)) < len(gpus)
+
+
 def _indexes(backend: BackendConfig, gpus: Sequence[Gpu]) -> list[int]:
     if backend.devices == "cpu":
         return []

@@ -51,6 +51,7 @@ class BackendConfig:
     devices: Literal["cpu", "auto"] | Annotated[tuple[GpuIndex, ...], Meta(min_length=1)] = "cpu"
     workers: Count = 1
     options: dict[str, Any] = field(default_factory=dict)  # keyword arguments of the adapter
+    shared_gpu_options: dict[str, Any] = field(default_factory=dict)  # go before `options` where workers share a GPU
     opts: dict[str, OptionSpec] = field(default_factory=dict)  # what a client may set
     aliases: dict[str, str] = field(default_factory=dict)  # a name a client may say: the voice it gets
     voice: str = ""  # the default voice; "" is the adapter's first

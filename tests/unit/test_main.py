@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from voice_server.config import load_config
+from voice_server.core.placement import Placement
+from voice_server.core.settings import BackendConfig, Gpu
+from voice_server.main import sharing_warning, worker_environ, worker_specs
+
+CPU = Placement("cpu", "")
+PYTHON = Path("/python")
+TWO_GPUS = [Gpu(index, "RTX", 24.0, 20.0) for index in (0, 1)]
+VOXCPM = load_config(None).backends["voxcpm"]
+
+
+def environ(**given: str) -> dict[str, str]:
+    return worker_environ(given, BackendConfig("x", "x:X"), CPU)
+
+
+def test_a_worker_sees_the_cache_of_the_gateway_and_none_of_its_other_settings() -> None:
+    seen = environ(VOICE_SERVER_TOKEN="secret", VOICE_SERVER_HOME="/home", VOICE_SERVER_CACHE="/other", LANG="C")
+    assert {name: value for name, value in seen.items() if name.startswith("VOICE_SERVER")} == {
+        "VOICE_SERVER_CACHE": "/home"
+    }
+    assert seen["LANG"] == "C"
+
+
+def test_the_cache_stands_beside_the_environments() -> None:
+    assert environ(XDG_CACHE_HOME="/cache")["VOICE_SERVER_CACHE"] == "/cache/voice-server"
+
+
+def test_the_path_of_the_cache_does_not_depend_on_where_a_worker_runs() -> None:
+    assert Path(environ(VOICE_SERVER_HOME="home")["VOICE_SERVER_CACHE"]) == Path("home").absolute()
+
+
+def test_a_backend_s_own_environment_has_the_last_word() -> None:
+    backend = BackendConfig("x", "x:X", env={"VOICE_SERVER_CACHE": "/mine"})
+    assert worker_environ({}, backend, CPU)["VOICE_SERVER_CACHE"] == "/mine"
+
+
+@pytest.mark.parametrize(("workers", "optimize"), [(0, "auto"), (2, "auto"), (3, False)])
+def test_workers_that_share_a_gpu_are_not_compiled(workers: int, optimize: object) -> None:
+    specs = worker_specs(VOXCPM, PYTHON, workers, TWO_GPUS)
+    assert [spec.load.options.get("optimize", "auto") for spec in specs] == [optimize] * (workers or 2)
+
+
+def test_workers_that_share_a_gpu_are_told_to_the_operator_with_the_reason() -> None:
+    warning = sharing_warning(VOXCPM, 3, TWO_GPUS)
+    assert "voxcpm: 3 workers share 2 GPU(s)" in warning
+    assert "optimize: false" in warning
+
+
+@pytest.mark.parametrize(
+    ("backend", "workers", "gpus"),
+    [(VOXCPM, 2, TWO_GPUS), (VOXCPM, 4, []), (replace(VOXCPM, shared_gpu_options={}), 3, TWO_GPUS)],
+    ids=["a GPU each", "no GPU", "an engine that does not mind"],
+)
+def test_there_is_no_warning_where_nothing_changes(backend: BackendConfig, workers: int, gpus: list[Gpu]) -> None:
+    assert sharing_warning(backend, workers, gpus) == ""
