@@ -23,6 +23,7 @@ class TextLimits:
     lookahead_chars: int = 12  # decides doubtful sentence ends: measured to equal whole-text splitting
     judge_chars: int = 60  # of the open sentence shown to pysbd, which takes 0.2 ms for them and more than linear time
     judge_every_chars: int = 40  # pysbd is asked once in so many characters on average; hostile text gets simple rules
+    description_chars: int = 200  # of a voice, in parentheses before an answer: a sentence about a person
     problem_chars: int = 100  # of an error message that quotes the client
     idle_s: float = 0.3  # a doubtful end is taken for a true one when the model stalls this long
 

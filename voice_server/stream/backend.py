@@ -46,6 +46,10 @@ class Backend:
         default = self.config.voice if self.config.voice in self.voices else ""
         return voice_names.resolve(name or default, self.voices, self.config.aliases)
 
+    def can_design(self, voice: str) -> bool:
+        """Whether a description can take this voice's place: not that of a sample, which it would contradict."""
+        return "design" in self.config.opts and voice not in self._store.samples
+
     def request(self, text: str, voice: str, options: dict[str, Any]) -> RenderRequest:
         """A render in a voice that `resolve_voice` gave. What has vanished since is for the engine to refuse."""
         sample = self._samples.get(voice)

@@ -16,6 +16,7 @@ from enum import Enum
 from typing import Any
 
 from voice_server.core import pcm as audio
+from voice_server.core.descriptions import take_description
 from voice_server.core.errors import BadMessage, Overloaded, Poisoned, TextTooLong, UnknownVoice, VoiceError
 from voice_server.core.events import (
     AnswerCancelled,
@@ -86,6 +87,7 @@ class Stream:
         self._chars = 0
         self._waiting_chars = 0  # of sentences that have not ended
         self._finishing = False
+        self._design = ""  # the voice that the answer's own first words describe
 
     # What the door says
 
@@ -168,8 +170,9 @@ class Stream:
 
     def _submit(self, piece: str) -> None:
         text = piece.strip()
-        spoken = self._speakable(piece) if self._makes_speakable else text
         index = self._reorder.open(text)
+        words = self._without_description(piece) if index == 0 else piece
+        spoken = self._speakable(words) if self._makes_speakable else words.strip()
         self._emit(SentenceAccepted(index, text))
         if not spoken:
             self._emit(*self._reorder.close(index))
@@ -182,6 +185,13 @@ class Stream:
             return
         self._dispatcher.submit(self._id, index, sentence)
         self._tell_position(sentence)
+
+    def _without_description(self, piece: str) -> str:
+        """What is to be spoken of an answer's first sentence."""
+        if "design" in self._options or not self._backend.can_design(self._current_voice()):
+            return piece
+        self._design, words = take_description(piece)
+        return words
 
     def _is_line_full(self) -> bool:
         """Only a stream that is not in line yet is turned away."""
@@ -234,17 +244,24 @@ class Stream:
 
     def request_for(self, spoken: str) -> RenderRequest:
         """With the voice and options of this moment: a client may change them for whatever has not started."""
-        try:
-            voice = self._backend.resolve_voice(self._voice)
-        except UnknownVoice:
-            voice = self._voice  # set before the engine told its voices: it will refuse this one itself
-        return self._backend.request(spoken, voice, self._seeded(voice))
+        voice = self._current_voice()
+        return self._backend.request(spoken, voice, {**self._answer_options(voice), **self._options})
 
-    def _seeded(self, voice: str) -> dict[str, Any]:
-        """An engine that draws its voice at random draws the same one for every sentence of this stream."""
-        if "seed" not in self._backend.config.opts or "seed" in self._options:
-            return self._options
-        return {**self._options, "seed": self._seed ^ zlib.crc32(voice.encode()) & _SEED_MASK}
+    def _current_voice(self) -> str:
+        try:
+            return self._backend.resolve_voice(self._voice)
+        except UnknownVoice:
+            return self._voice  # set before the engine told its voices: it will refuse this one itself
+
+    def _answer_options(self, voice: str) -> dict[str, Any]:
+        """What the client may set, and otherwise stays the same from sentence to sentence: an engine that draws its
+        voice at random draws the same one for all of this stream, and a described one speaks the whole answer."""
+        options: dict[str, Any] = {}
+        if "seed" in self._backend.config.opts:
+            options["seed"] = self._seed ^ zlib.crc32(voice.encode()) & _SEED_MASK
+        if self._design and self._backend.can_design(voice):
+            options["design"] = self._design
+        return options
 
     def on_rendering(self, sentence: Sentence, worker: str) -> None:
         self._stop_wait_timer()
