@@ -1,20 +1,26 @@
-"""Fixtures of all tiers: the environment of the tone backend, and the leak check after every process and e2e test."""
+"""Fixtures of all tiers: real environments of backends, tiny VoxCPM checkpoints, and the leak check after tests."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import os
+import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
+import soundfile
 from hypothesis import HealthCheck, settings
 
 from tests.harness import eventually
 from voice_server.config import load_config
 from voice_server.venvs import VenvStore
+
+ROOT = Path(__file__).resolve().parents[1]
+LOAD_S = 100.0  # torch from a cold disk, on a busy machine
 
 # How fast examples are drawn depends on the machine's other users; that is no fault of a test.
 settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -39,6 +45,34 @@ def hibari_python() -> Path:
 
 def _shipped_python(backend: str) -> Path:
     return VenvStore().build(backend, load_config(None).backends[backend].venv, report=print)
+
+
+@pytest.fixture(scope="session")
+def voxcpm_python() -> Path:
+    """Only where a CPU wheel of torch lies at hand: without one, uv would fetch gigabytes of CUDA for a few tests."""
+    spec, store = load_config(None).backends["voxcpm-cpu"].venv, VenvStore()
+    if not (store.find(spec) or os.environ.get("UV_FIND_LINKS") or os.environ.get("PIP_FIND_LINKS")):
+        pytest.skip("no CPU wheel of torch: name the folder of one in UV_FIND_LINKS")
+    return store.build("voxcpm-cpu", spec, report=print)
+
+
+@pytest.fixture(scope="session")
+def voxcpm_models(voxcpm_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the checkpoints 0.5b, 1.5 and 2, each with the LoRA adapters calm and wild."""
+    folder = tmp_path_factory.mktemp("voxcpm")
+    command = [voxcpm_python, ROOT / "tests" / "tiny_voxcpm.py", folder, "--lora", "calm:4", "--lora", "wild:40"]
+    environ = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    subprocess.run(command, env=environ, check=True, capture_output=True, timeout=LOAD_S)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three seconds that are as much of a voice as these models need."""
+    path = tmp_path_factory.mktemp("sample") / "voice.flac"
+    noise = np.random.default_rng(0).standard_normal((3 * 44100, 2)) * 0.1
+    soundfile.write(path, noise, 44100)
+    return path
 
 
 @pytest.fixture

@@ -1,27 +1,19 @@
-"""The voxcpm backend's real environment and tiny checkpoints of all architectures, made once for all tests."""
+"""Single workers of the voxcpm backend, without a network."""
 
 from __future__ import annotations
 
 import json
-import os
 import struct
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import soundfile
 
+from tests.conftest import LOAD_S
 from tests.process.worker_driver import Worker, started
-from voice_server.config import load_config
-from voice_server.venvs import VenvStore
 from voice_server.wire.messages import Ready
-
-ROOT = Path(__file__).resolve().parents[2]
-LOAD_S = 100.0  # torch from a cold disk, on a busy machine
 
 # Around the adapter, a network that tells on everybody who tries to use it.
 OFFLINE = """
@@ -48,25 +40,6 @@ def edit_tensors(path: Path, edit: Callable[[dict[str, Any], bytearray], None]) 
     edit(header, data)
     encoded = json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(encoded)) + encoded + data)
-
-
-@pytest.fixture(scope="session")
-def voxcpm_python() -> Path:
-    """Only where a CPU wheel of torch lies at hand: without one, uv would fetch gigabytes of CUDA for a few tests."""
-    spec, store = load_config(None).backends["voxcpm-cpu"].venv, VenvStore()
-    if not (store.find(spec) or os.environ.get("UV_FIND_LINKS") or os.environ.get("PIP_FIND_LINKS")):
-        pytest.skip("no CPU wheel of torch: name the folder of one in UV_FIND_LINKS")
-    return store.build("voxcpm-cpu", spec, report=print)
-
-
-@pytest.fixture(scope="session")
-def voxcpm_models(voxcpm_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the checkpoints 0.5b, 1.5 and 2, each with the LoRA adapters calm and wild."""
-    folder = tmp_path_factory.mktemp("voxcpm")
-    command = [voxcpm_python, ROOT / "tests" / "tiny_voxcpm.py", folder, "--lora", "calm:4", "--lora", "wild:40"]
-    environ = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    subprocess.run(command, env=environ, check=True, capture_output=True, timeout=LOAD_S)
-    return folder
 
 
 @pytest.fixture(scope="session")
@@ -99,12 +72,3 @@ def voxcpm_worker(voxcpm_python: Path, voxcpm_models: Path, voxcpm_adapter: Path
                 yield worker
 
     return _start
-
-
-@pytest.fixture(scope="session")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three seconds that are as much of a voice as these models need."""
-    path = tmp_path_factory.mktemp("sample") / "voice.flac"
-    noise = np.random.default_rng(0).standard_normal((3 * 44100, 2)) * 0.1
-    soundfile.write(path, noise, 44100)
-    return path

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.conftest import LOAD_S, ROOT, StartVoxcpm
+from tests.conftest import LOAD_S, ROOT
+from tests.process.conftest import StartVoxcpm
 from tests.process.worker_driver import Worker
 from voice_server.wire.messages import Done, Failed, LoadFailed
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.process.conftest import ROOT, StartVoxcpm
+from tests.conftest import ROOT
+from tests.process.conftest import StartVoxcpm
 from tests.process.worker_driver import Worker
 from voice_server.wire.messages import Audio, Cancel, Cancelled, Done, Failed, Hello, Load, LoadFailed, Progress, Render
 
@@ -52,16 +53,17 @@ def test_it_holds_many_renders_open_and_tells_its_real_rate(nano: StartNano) -> 
 
 
 def test_two_renders_run_side_by_side(nano: StartNano) -> None:
+    text = TEXT * 4  # there is time for the second one to come
     with nano() as (worker, _):
-        worker.say(Render(1, TEXT, "", {"seed": 5}, due_in_s=60.0))
+        worker.say(Render(1, text, "", {"seed": 5}, due_in_s=60.0))
         heard = [worker.hear()]
-        worker.say(Render(2, TEXT, "", {"seed": 5}))
+        worker.say(Render(2, text, "", {"seed": 5}))
         while sum(isinstance(message, Done) for message in heard) < 2:
             heard.append(worker.hear())
         audio = [message for message in heard if isinstance(message, Audio)]
         pcm = {number: b"".join(part.pcm for part in audio if part.render_id == number) for number in (1, 2)}
         assert pcm[1] == pcm[2]
-        assert len(pcm[1]) == len(TEXT) * STEP_BYTES
+        assert len(pcm[1]) == len(text) * STEP_BYTES
         assert [audio[0].render_id, audio[-1].render_id] == [1, 1]  # the urgent one went in between
 
 
