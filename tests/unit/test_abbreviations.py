@@ -71,6 +71,6 @@ def test_pysbd_has_no_opinion_where_it_changes_the_text(placeholder: str) -> Non
 
 def test_pysbd_never_sees_the_digits_after_a_bracket_that_take_it_exponential_time() -> None:
     judge = PysbdJudge(window_chars=60)
-    started = time.perf_counter()
+    started = time.process_time()
     judge("a.[" + "1" * 30 + " etc.", " We ")
-    assert time.perf_counter() - started < 0.25  # unguarded: many seconds
+    assert time.process_time() - started < 0.25  # unguarded: many seconds
