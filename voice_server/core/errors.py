@@ -6,6 +6,7 @@
     │   ├── BadOption         bad_option         an option that is unknown, of the wrong type or out of range
     │   ├── UnknownVoice      unknown_voice
     │   ├── UnknownBackend    unknown_backend
+    │   ├── UnknownLora       unknown_lora
     │   ├── TextTooLong       text_too_long
     │   ├── EmptyText         empty_text
     │   ├── Unauthorized      unauthorized
@@ -63,6 +64,11 @@ class UnknownVoice(ClientError):
 
 class UnknownBackend(ClientError):
     code = "unknown_backend"
+    http_status = 404
+
+
+class UnknownLora(ClientError):
+    code = "unknown_lora"
     http_status = 404
 
 

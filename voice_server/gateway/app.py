@@ -6,7 +6,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Route, WebSocketRoute
 
-from voice_server.gateway import info
+from voice_server.gateway import info, loras
 from voice_server.gateway.house import House
 from voice_server.gateway.security import GateMiddleware
 from voice_server.gateway.stream_tokens import stream_tokens
@@ -22,6 +22,9 @@ def build_app(house: House) -> Starlette:
             Route("/", info.index),
             Route("/voices", info.voices),
             Route("/backends", info.backends),
+            Route("/loras", loras.loras),
+            Route("/loras/load", loras.load, methods=["POST"]),
+            Route("/loras/unload", loras.unload, methods=["POST"]),
             Route("/health", info.health),
             Route("/ready", info.ready),
         ],

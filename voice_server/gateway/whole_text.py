@@ -16,6 +16,7 @@ from voice_server.core.errors import BadMessage, EmptyText, SentenceFailed, Slow
 from voice_server.core.events import AnswerDone, AudioChunk, Event, Problem
 from voice_server.core.limits import Limits
 from voice_server.core.pcm import wav_header
+from voice_server.gateway.bodies import read_body
 from voice_server.gateway.house import House
 from voice_server.gateway.security import error_response
 from voice_server.gateway.sockets import NORMAL_CLOSURE, POLICY_VIOLATION, abort, say_and_close, until_left
@@ -38,7 +39,7 @@ class TtsRequest(msgspec.Struct):
 async def tts(request: Request) -> Response:
     house: House = request.app.state.house
     try:
-        wanted = await _read_body(request, house.limits)
+        wanted = await _read_request(request, house.limits)
         backend = house.backend(wanted.backend)
         rate = (await backend.pool.until_ready()).sample_rate
         speech = await _collect(request, backend, wanted, rate, house.limits)
@@ -64,17 +65,8 @@ async def stream_text(websocket: WebSocket) -> None:
         pass
 
 
-async def _read_body(request: Request, limits: Limits) -> TtsRequest:
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > limits.text.body_bytes:
-            raise TextTooLong(f"a request has at most {limits.text.body_bytes} bytes")
-    try:
-        wanted = msgspec.json.decode(bytes(body), type=TtsRequest)
-    except (ValueError, RecursionError) as problem:
-        what = str(problem) if isinstance(problem, msgspec.ValidationError) else "the body is one JSON object"
-        raise BadMessage(what) from None
+async def _read_request(request: Request, limits: Limits) -> TtsRequest:
+    wanted = await read_body(request, TtsRequest, limits.text)
     if wanted.play_local:
         raise BadMessage("the server plays nothing itself; play the answer", field="play_local")
     if len(wanted.text) > limits.text.file_chars:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from voice_server.core import options, voice_names
@@ -16,6 +17,7 @@ class Backend:
     def __init__(self, config: BackendConfig, pool: Pool, store: VoiceStore) -> None:
         self.config = config
         self.pool = pool
+        self.default_options: dict[str, Any] = {}  # of streams that begin from now on; replaced, never changed
         self._store = store
 
     @property
@@ -34,6 +36,12 @@ class Backend:
     def sample_rate(self) -> int | None:
         """Hz of the engine, as soon as a worker has said it."""
         return self.pool.ready.sample_rate if self.pool.ready else None
+
+    @property
+    def lora_folder(self) -> Path | None:
+        """Where its LoRA adapters lie, if a client may ask for one."""
+        folder = self.config.options.get("loras")
+        return Path(folder).expanduser() if folder and "lora" in self.config.opts else None
 
     def resolve_voice(self, name: str) -> str:
         """The voice for a client's name or alias; "" is the default, or the first one where that is missing.

@@ -68,7 +68,8 @@ class Stream:
         self._id = self._dispatcher.open_stream(live=settings.live)
         self._makes_speakable = settings.speakable
         self._voice = backend.resolve_voice("")
-        self._options = backend.validate_options({})
+        self._defaults = backend.default_options
+        self._options = backend.validate_options(self._defaults)
         self._seed = random.getrandbits(31)
         self._splitter = SentenceSplitter(limits.text)
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -108,7 +109,7 @@ class Stream:
         self._voice = self._backend.resolve_voice(name)
 
     def set_options(self, values: dict[str, Any]) -> None:
-        self._options = self._backend.validate_options(values)
+        self._options = self._backend.validate_options({**self._defaults, **values})
 
     def set_sample_rate(self, sample_rate: int | None) -> None:
         """None is the backend's own. Between answers only."""
