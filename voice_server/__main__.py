@@ -44,7 +44,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="other commands", metavar="COMMAND")
     install = commands.add_parser("install", help="build the environments of backends ahead", parents=[common])
     install.add_argument("backends", nargs="*", metavar="BACKEND", help="default: the one that would be used")
-    install.set_defaults(run=lambda given: run_install(load_config(given.config), given.backends, VenvStore()))
+    install.add_argument("--weights", action="store_true", help="also download their models")
+    install.set_defaults(run=_install)
     doctor = commands.add_parser("doctor", help="tell what is installed and what is wrong", parents=[common])
     doctor.set_defaults(run=lambda given: run_doctor(load_config(given.config), VenvStore()))
     return parser
@@ -78,6 +79,10 @@ def _serve(given: argparse.Namespace) -> int:
     except OSError as error:
         return _fail(f"cannot listen on {given.host}:{given.port}: {error.strerror}")
     return 0
+
+
+def _install(given: argparse.Namespace) -> int:
+    return run_install(load_config(given.config), given.backends, VenvStore(), weights=given.weights)
 
 
 def _fail(message: str, code: int = 1) -> int:

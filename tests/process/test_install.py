@@ -26,10 +26,10 @@ def store(tmp_path):
 def install(store):
     """Runs install; gives its exit code and what it printed."""
 
-    def _install(*names: str, terminal: bool = False, prune: bool = False) -> tuple[int, str]:
+    def _install(*names: str, terminal: bool = False, **options: bool) -> tuple[int, str]:
         out = io.StringIO()
         console = Console(file=out, width=200, force_terminal=terminal, highlight=False)
-        return run_install(CONFIG, list(names), store, prune=prune, console=console), out.getvalue()
+        return run_install(CONFIG, list(names), store, console=console, **options), out.getvalue()
 
     return _install
 
@@ -68,3 +68,8 @@ def test_pruning_removes_what_the_configuration_does_not_need(install, store):
     code, said = install("tone", prune=True)
     assert code == 0 and f"removed {store.folder(gone.venv)}" in said
     assert store.find(TONE.venv) and store.find(gone.venv) is None
+
+
+def test_weights_are_fetched_where_the_environment_is_ready(install):
+    code, said = install("bad", "tone", weights=True)
+    assert code == 1 and said.endswith("tone: there is nothing to download\n")

@@ -14,15 +14,23 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from voice_server.config import AUTO, BackendConfig, Config, pick_backend
 from voice_server.core.errors import VoiceError
 from voice_server.machine import see_gpus
+from voice_server.terminal.weights import fetch_weights
 from voice_server.venvs import Report, VenvBuildFailed, VenvStore
 
 
 def run_install(
-    config: Config, names: list[str], store: VenvStore, *, prune: bool = False, console: Console | None = None
+    config: Config,
+    names: list[str],
+    store: VenvStore,
+    *,
+    weights: bool = False,
+    prune: bool = False,
+    console: Console | None = None,
 ) -> int:
     """Builds the environments of `names`, or of the backend that `auto` picks. Returns 1 when one failed.
 
-    `prune` then removes the environments that no backend of `config` needs.
+    `weights` also downloads the models that the backends would download at their first start. `prune` then removes the
+    environments that no backend of `config` needs.
     """
     console = console or Console(highlight=False)
     try:
@@ -32,6 +40,9 @@ def run_install(
         return 1
     install = _install_with_spinner if console.is_terminal else _install_in_lines
     results = [install(backend, store, console) for backend in backends]
+    if weights:
+        found = [(backend, store.find(backend.venv)) for backend in backends]
+        results += [fetch_weights(backend, python, console) for backend, python in found if python]
     if prune:
         _prune(config, store, console)
     return 0 if all(results) else 1

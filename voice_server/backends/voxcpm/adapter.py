@@ -65,6 +65,11 @@ class VoxcpmBackend:
         self.deterministic = self._engine.deterministic
         self._warm_up(progress)
 
+    @staticmethod
+    def fetch(options: dict[str, Any], report: Report) -> None:
+        """Download the model ahead, where it is one of the hub."""
+        checkpoint.locate(str(options["model"]), report)
+
     def voices(self) -> list[str]:
         """The one voice of its own: another one in every process and with every seed. All others are prepared."""
         return [ZERO_SHOT]
