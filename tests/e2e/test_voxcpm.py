@@ -189,6 +189,25 @@ async def test_a_client_s_own_design_goes_before_the_answer_s(server: RunningSer
     assert told != await speak(server, HELLO, seed=3, design="whispering")
 
 
+async def test_a_sample_called_default_speaks_unless_the_answer_brings_a_design(
+    server: RunningServer, folder: Path, sample: Path
+) -> None:
+    designed = await speak(server, seed=3, design="calm elderly man")
+    try:
+        await drop(server, folder, sample, "default")
+        cloned = await speak(server, voice="default", seed=3)
+        assert await speak(server, seed=3) == cloned
+        assert await speak(server, f"(calm elderly man) {HELLO}", seed=3) == designed != cloned
+    finally:
+        (folder / "default.flac").unlink()
+        await eventually(lambda: "default" not in server.backend.voices, "the voice vanishes")
+
+
+async def test_a_design_contradicts_a_voice_that_was_named(server: RunningServer, folder: Path, sample: Path) -> None:
+    await drop(server, folder, sample, "named")
+    assert (await tell(server, voice="named", design="calm elderly man")).codes == ["bad_option"]
+
+
 async def test_an_adapter_comes_and_goes_and_leaves_the_base_as_it_was(server: RunningServer) -> None:
     base = await speak(server, seed=1)
     assert await speak(server, seed=1, lora="calm") != base

@@ -55,7 +55,7 @@ class Backend:
         return voice_names.resolve(name or default, self.voices, self.config.aliases)
 
     def can_design(self, voice: str) -> bool:
-        """Whether a description can take this voice's place: not that of a sample, which it would contradict."""
+        """Whether a description can take the place of this voice: not that of a sample; "" is none in particular."""
         return "design" in self.config.opts and voice not in self._store.samples
 
     def request(self, text: str, voice: str, options: dict[str, Any]) -> RenderRequest:

@@ -67,7 +67,7 @@ class Stream:
         self._loop = asyncio.get_running_loop()
         self._id = self._dispatcher.open_stream(live=settings.live)
         self._makes_speakable = settings.speakable
-        self._voice = backend.resolve_voice("")
+        self._voice = ""  # as the client named it
         self._defaults = backend.default_options
         self._options = backend.validate_options(self._defaults)
         self._seed = random.getrandbits(31)
@@ -103,10 +103,11 @@ class Stream:
         return not self._reorder.is_empty or self._outbox.waiting_bytes > 0
 
     def greet(self) -> None:
-        self._emit(StreamReady(self._backend.name, self._voice, self.sample_rate))
+        self._emit(StreamReady(self._backend.name, self._current_voice(), self.sample_rate))
 
     def set_voice(self, name: str) -> None:
-        self._voice = self._backend.resolve_voice(name)
+        self._backend.resolve_voice(name)
+        self._voice = name
 
     def set_options(self, values: dict[str, Any]) -> None:
         self._options = self._backend.validate_options({**self._defaults, **values})
@@ -189,7 +190,7 @@ class Stream:
 
     def _without_description(self, piece: str) -> str:
         """What is to be spoken of an answer's first sentence."""
-        if "design" in self._options or not self._backend.can_design(self._current_voice()):
+        if "design" in self._options or not self._can_design():
             return piece
         self._design, words = take_description(piece)
         return words
@@ -245,8 +246,13 @@ class Stream:
 
     def request_for(self, spoken: str) -> RenderRequest:
         """With the voice and options of this moment: a client may change them for whatever has not started."""
-        voice = self._current_voice()
-        return self._backend.request(spoken, voice, {**self._answer_options(voice), **self._options})
+        options = {**self._answer_options(), **self._options}
+        is_designed = options.get("design") and not self._voice  # only a voice that was named would contradict
+        voice = "" if is_designed else self._current_voice()
+        return self._backend.request(spoken, voice, options)
+
+    def _can_design(self) -> bool:
+        return self._backend.can_design(self._voice and self._current_voice())
 
     def _current_voice(self) -> str:
         try:
@@ -254,13 +260,13 @@ class Stream:
         except UnknownVoice:
             return self._voice  # set before the engine told its voices: it will refuse this one itself
 
-    def _answer_options(self, voice: str) -> dict[str, Any]:
+    def _answer_options(self) -> dict[str, Any]:
         """What the client may set, and otherwise stays the same from sentence to sentence: an engine that draws its
         voice at random draws the same one for all of this stream, and a described one speaks the whole answer."""
         options: dict[str, Any] = {}
         if "seed" in self._backend.config.opts:
-            options["seed"] = self._seed ^ zlib.crc32(voice.encode()) & _SEED_MASK
-        if self._design and self._backend.can_design(voice):
+            options["seed"] = self._seed ^ zlib.crc32(self._current_voice().encode()) & _SEED_MASK
+        if self._design and self._can_design():
             options["design"] = self._design
         return options
 
