@@ -59,6 +59,7 @@ def test_what_does_not_fit_is_a_bad_option(options):
 
 @pytest.mark.parametrize("name", ["voxcpm", "voxcpm-cpu"])
 def test_whatever_a_client_may_set_suits_the_adapter(name):
-    assert set(SHIPPED[name].opts) == set(asdict(Settings()))
+    cannot = {"voxcpm-cpu": {"design"}}  # its model reads descriptions aloud
+    assert set(SHIPPED[name].opts) == set(asdict(Settings())) - cannot.get(name, set())
     for options in [{}, *EDGES]:
         read(validate(options, SHIPPED[name].opts))
