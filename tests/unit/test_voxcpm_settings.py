@@ -57,9 +57,11 @@ def test_what_does_not_fit_is_a_bad_option(options):
     assert caught.value.code == "bad_option"
 
 
-@pytest.mark.parametrize("name", ["voxcpm", "voxcpm-cpu"])
-def test_whatever_a_client_may_set_suits_the_adapter(name):
-    cannot = {"voxcpm-cpu": {"design"}}  # its model reads descriptions aloud
-    assert set(SHIPPED[name].opts) == set(asdict(Settings())) - cannot.get(name, set())
+@pytest.mark.parametrize(
+    ("name", "cannot"),
+    [("voxcpm", set()), ("voxcpm-cpu", {"design"})],  # the smallest model reads descriptions aloud
+)
+def test_whatever_a_client_may_set_suits_the_adapter(name, cannot):
+    assert set(SHIPPED[name].opts) == set(asdict(Settings())) - cannot
     for options in [{}, *EDGES]:
-        read(validate(options, SHIPPED[name].opts))
+        read(validate({key: value for key, value in options.items() if key not in cannot}, SHIPPED[name].opts))
