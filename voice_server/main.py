@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from voice_server.config import BackendConfig, Config, load_config, pick_backend
+from voice_server.core.errors import BackendUnavailable
 from voice_server.core.limits import Limits
 from voice_server.core.placement import Placement, place, shares_gpu
 from voice_server.core.settings import Gpu
@@ -139,17 +140,20 @@ async def serve(options: ServeOptions, report: Report) -> None:
         for choice in choices:
             report(f"backend {choice.config.name}: {choice.reason}")
         report(f"listening on http://{host}:{port} (WebSocket: ws://{host}:{port}/stream-tokens)")
-        announcing = asyncio.create_task(_announce(backends, report))
+        announcing = [asyncio.create_task(_announce(backend, report)) for backend in backends]
         try:
             await server.serve(sockets=[listener])
         finally:
-            announcing.cancel()
+            for task in announcing:
+                task.cancel()
 
 
-async def _announce(backends: Sequence[Backend], report: Report) -> None:
-    for backend in backends:
+async def _announce(backend: Backend, report: Report) -> None:
+    try:
         ready = await backend.pool.until_ready()
         report(f"{backend.name} is ready: {len(ready.voices)} voices, {ready.sample_rate} Hz")
+    except BackendUnavailable:
+        report(f"{backend.name} cannot speak: {backend.pool.problem}")
 
 
 @asynccontextmanager
@@ -161,7 +165,11 @@ async def local_gateway(
     choices = choose(load_config(config), [backend], see_gpus(os.environ).gpus)
     async with running(choices, pool_size or 0, limits, report) as backends:
         report(f"loading {choices[0].config.name}")
-        await backends[0].pool.until_ready()
+        try:
+            await backends[0].pool.until_ready()
+        except BackendUnavailable:
+            report(backends[0].pool.problem)  # a client is not told, but here the operator sits at the keyboard
+            raise
         yield LocalGateway(backends[0], choices[0].reason, limits)
 
 

@@ -137,3 +137,23 @@ async def test_the_token_is_wanted_at_every_door_but_health(tone_python: Path) -
             answer = await asyncio.wait_for(read_answer(ws), 10)
     assert refusal.value.response.status_code == 401
     assert answer.audio == tone_bytes(TEXT)
+
+
+async def test_a_stream_that_was_refused_is_not_turned_away_again_when_the_backend_is_back(
+    tone_python: Path, tmp_path: Path
+) -> None:
+    limits = replace(FAST, stream=replace(FAST.stream, queue_wait_s=0.3))
+    out_of_order = tmp_path / "out of order"
+    out_of_order.touch()
+    config = tone_config(load_fault=f"while={out_of_order};raise")
+    async with running_server(config, tone_python, limits=limits, wait=False) as server:
+        async with websockets.connect(f"{server.ws}/stream-tokens?keep_open=1") as ws:
+            await say(ws, {"token": TEXT, "done": True})
+            assert (await read_answer(ws)).codes == ["backend_unavailable"]
+            out_of_order.unlink()
+            await eventually(lambda: server.backend.pool.is_ready, "the backend is back")
+            await asyncio.sleep(2 * limits.stream.queue_wait_s)  # the time in which it must not happen
+            await say(ws, {"token": TEXT, "done": True})
+            answer = await read_answer(ws)
+    assert answer.codes == []
+    assert answer.audio == tone_bytes(TEXT)

@@ -281,6 +281,7 @@ class Stream:
     def on_sentence_end(self, sentence: Sentence, error: VoiceError | None) -> None:
         if self._given_up:
             return
+        self._stop_wait_timer()  # a sentence that was refused does not wait any more
         self._sentences.pop(sentence.index, None)
         self._waiting_chars -= sentence.chars
         if error:
