@@ -165,11 +165,7 @@ async def local_gateway(
     choices = choose(load_config(config), [backend], see_gpus(os.environ).gpus)
     async with running(choices, pool_size or 0, limits, report) as backends:
         report(f"loading {choices[0].config.name}")
-        try:
-            await backends[0].pool.until_ready()
-        except BackendUnavailable:
-            report(backends[0].pool.problem)  # a client is not told, but here the operator sits at the keyboard
-            raise
+        await backends[0].pool.until_ready()
         yield LocalGateway(backends[0], choices[0].reason, limits)
 
 
