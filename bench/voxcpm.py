@@ -1,9 +1,11 @@
 """VoxCPM through the gateway, beside the package alone in one process: how much of its speed survives?
 
     uv run python -m bench.voxcpm [--arch 2] [--size tiny|full] [--device cpu|cuda] [--streams 1 2 4 8]
+                                  [--engine torch|nano] [--venv FOLDER]
 
 The models have random weights in the real shapes (tests/tiny_voxcpm.py), so that speed and memory are honest and the
-sound is noise; `full` are the published widths and depths. Every sentence is pinned to the same number of steps.
+sound is noise; `full` are the published widths and depths. Every sentence is cut at the same number of steps.
+`nano` needs an environment of yours.
 
     first       from the last character of a stream's first sentence to its first audio, median and worst
     rtf         seconds of work per second of audio, all streams together; below 1 / streams they all live in real time
@@ -22,7 +24,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +40,9 @@ _ROOT = Path(__file__).resolve().parent.parent
 _SENTENCE = "This is one of the sentences that the model says."
 _BACKENDS = {"cpu": "voxcpm-cpu", "cuda": "voxcpm"}
 
-# The package itself, by its own documented call, as fast as one process goes.
-_ALONE = """
+# The packages themselves, by their own documented calls, as fast as one process goes.
+_ALONE = {
+    "torch": """
 import json, sys, time
 from voice_server.backends.voxcpm import standins
 standins.install()
@@ -48,16 +51,38 @@ from voxcpm import VoxCPM
 folder, device, text, steps, rounds = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5])
 torch.set_num_threads(1)
 model = VoxCPM.from_pretrained(folder, load_denoiser=False, optimize=device == "cuda", device=device)
+rate = model.tts_model.sample_rate
 def speak():
     begin, first, samples = time.perf_counter(), 0.0, 0
-    for chunk in model.generate_streaming(text, min_len=steps - 2):
+    for chunk in model.generate_streaming(text, max_len=steps):
         first = first or time.perf_counter() - begin
         samples += len(chunk)
-    return first, samples / model.tts_model.sample_rate, time.perf_counter() - begin
+    return first, samples / rate, time.perf_counter() - begin
 for _ in range(2):
     speak()
 print(json.dumps([speak() for _ in range(rounds)]))
-"""
+""",
+    "nano": """
+import asyncio, json, sys, time
+from nanovllm_voxcpm import VoxCPM
+folder, text, steps, rounds = sys.argv[1], sys.argv[3], int(sys.argv[4]), int(sys.argv[5])
+async def speak(pool, rate):
+    begin, first, samples = time.perf_counter(), 0.0, 0
+    async for chunk in pool.generate(text, max_generate_length=steps):
+        first = first or time.perf_counter() - begin
+        samples += len(chunk)
+    return first, samples / rate, time.perf_counter() - begin
+async def main():
+    pool = VoxCPM.from_pretrained(folder, inference_timesteps=10, max_model_len=4096, devices=[0])
+    await pool.wait_for_ready()
+    info = await pool.get_model_info()
+    rate = info.get("output_sample_rate", info["sample_rate"])
+    for _ in range(2):
+        await speak(pool, rate)
+    print(json.dumps([await speak(pool, rate) for _ in range(rounds)]))
+asyncio.run(main())
+""",
+}
 
 
 @dataclass(frozen=True)
@@ -82,8 +107,9 @@ class Row:
     gpu_gib: float | None
 
 
-def alone(python: Path, folder: Path, device: str, steps: int, rounds: int) -> Row:
-    command = [str(python), "-c", _ALONE, str(folder), device, _SENTENCE, str(steps), str(rounds)]
+def alone(python: Path, folder: Path, options: argparse.Namespace) -> Row:
+    rounds, steps = str(options.sentences), str(options.steps)
+    command = [str(python), "-c", _ALONE[options.engine], str(folder), options.device, _SENTENCE, steps, rounds]
     done = subprocess.run(command, env=_environ(), check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     renders = json.loads(done.stdout.splitlines()[-1])
     firsts = [first * 1000 for first, _, _ in renders]
@@ -95,7 +121,7 @@ async def listen(url: str, sentences: int, steps: int) -> Heard:
     async with websockets.connect(f"{url}?sample_rate=native", compression=None, max_size=None) as ws:
         rate = json.loads(await ws.recv())["sample_rate"]
         begin = time.perf_counter()
-        options = {"min_len": steps - 2}
+        options = {"max_len": steps}
         await ws.send(json.dumps({"opts": options, "token": f"{_SENTENCE}\n" * sentences, "done": True}))
         return await _hear(ws, begin, rate)
 
@@ -114,40 +140,48 @@ async def _hear(ws: websockets.ClientConnection, begin: float, rate: int) -> Hea
     return Heard(first - begin, audio_s, has_gap)
 
 
-async def together(url: str, streams: int, sentences: int, steps: int, base: Row) -> Row:
+async def together(url: str, streams: int, sentences: int, steps: int) -> Row:
     begin = time.perf_counter()
     heard = await asyncio.gather(*(listen(url, sentences, steps) for _ in range(streams)))
     rtf = (time.perf_counter() - begin) / sum(one.audio_s for one in heard)
     firsts = [one.first_s * 1000 for one in heard]
     smooth = f"{sum(not one.has_gap for one in heard)}/{streams}"
     who = f"gateway, {streams} streams"
-    return Row(who, statistics.median(firsts), max(firsts), rtf, smooth, base.rtf / rtf, _gpu_gib())
+    return Row(who, statistics.median(firsts), max(firsts), rtf, smooth, 1.0, _gpu_gib())
 
 
 def measure(options: argparse.Namespace) -> list[Row]:
+    rows: list[Row] = []
     backend = load_config(None).backends[_BACKENDS[options.device]]
     python = VenvStore().build(backend.name, backend.venv, report=lambda line: None)
+    speaking = options.venv.expanduser().absolute() / "bin" / "python" if options.venv else python
     with tempfile.TemporaryDirectory() as folder:
-        build = [python, _ROOT / "tests" / "tiny_voxcpm.py", folder, "--arch", options.arch, "--size", options.size]
+        build = [python, _ROOT / "tests" / "tiny_voxcpm.py", folder, "--never-stop"]
+        build += ["--arch", options.arch, "--size", options.size]
         subprocess.run(build, env=_environ(), check=True, capture_output=True)
         model = Path(folder) / options.arch
-        rows = [alone(python, model, options.device, options.steps, options.sentences)]
-        with serving(_entry(backend, model, python)) as gateway:
+        before = alone(speaking, model, options)
+        with serving(_entry(backend, model, speaking, options.engine)) as gateway:
             for streams in (1, *options.streams):  # the first one is warm-up
-                row = together(gateway.ws, streams, options.sentences, options.steps, rows[0])
-                rows.append(asyncio.run(row))
-    del rows[1]
-    return rows
+                rows.append(asyncio.run(together(gateway.ws, streams, options.sentences, options.steps)))
+        after = alone(speaking, model, options)
+    return compared(rows[1:], before, after)
 
 
-def _entry(backend: BackendConfig, model: Path, python: Path) -> dict[str, Any]:
+def compared(rows: Sequence[Row], before: Row, after: Row) -> list[Row]:
+    """Beside the package alone as it was before and after: the speed of a shared machine drifts."""
+    base = replace(before, rtf=(before.rtf + after.rtf) / 2)
+    return [base, *(replace(row, share=base.rtf / row.rtf) for row in rows)]
+
+
+def _entry(backend: BackendConfig, model: Path, python: Path, engine: str) -> dict[str, Any]:
     """The shipped backend with another model, as an entry of backends.yaml."""
     return {
         "adapter": backend.adapter,
         "venv": {"path": str(python.parent.parent)},
         "devices": backend.devices,
-        "options": {"model": str(model)},
-        "opts": {"min_len": {"type": "int", "min": 0, "max": 1000}},
+        "options": {"model": str(model), "engine": engine},
+        "opts": {"max_len": {"type": "int", "min": 4, "max": 4096}},
         "warmup_text": "",
     }
 
@@ -164,14 +198,15 @@ def _gpu_gib() -> float | None:
 def report(rows: Sequence[Row], options: argparse.Namespace) -> None:
     gpus = ", ".join(gpu.name for gpu in see_gpus(os.environ).gpus)
     where = f"{gpus or 'no GPU'}; {machine()}"
-    print(f"VoxCPM {options.arch}, {options.size}, engine torch on {options.device}; {where}")
+    print(f"VoxCPM {options.arch}, {options.size}, engine {options.engine} on {options.device}; {where}")
     print(f"{'':<20}{'first ms':>10}{'worst ms':>10}{'rtf':>8}{'gap-free':>10}{'share':>8}{'GPU GiB':>9}")
     for row in rows:
         gib = "" if row.gpu_gib is None else f"{row.gpu_gib:.1f}"
         times = f"{row.first_median_ms:>10.1f}{row.first_worst_ms:>10.1f}{row.rtf:>8.4f}"
         print(f"{row.who:<20}{times}{row.gap_free:>10}{row.share:>8.1%}{gib:>9}")
+    settings = {name: getattr(options, name) for name in ("arch", "size", "engine", "device")}
     result = [{name: getattr(row, name) for name in Row.__dataclass_fields__} for row in rows]
-    print(json.dumps({"bench": "voxcpm", "arch": options.arch, "size": options.size, "machine": where, "rows": result}))
+    print(json.dumps({"bench": "voxcpm", **settings, "machine": where, "rows": result}))
 
 
 if __name__ == "__main__":
@@ -179,6 +214,8 @@ if __name__ == "__main__":
     parser.add_argument("--arch", choices=("0.5b", "1.5", "2"), default="2")
     parser.add_argument("--size", choices=("tiny", "full"), default="tiny")
     parser.add_argument("--device", choices=tuple(_BACKENDS), default="cpu")
+    parser.add_argument("--engine", choices=tuple(_ALONE), default="torch")
+    parser.add_argument("--venv", type=Path, help="an environment to use instead of the backend's; nano needs one")
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--sentences", type=int, default=6, help="of each stream")
     parser.add_argument("--steps", type=int, default=25, help="of each sentence: 4 s of VoxCPM2")

@@ -98,7 +98,7 @@ ARCHS = {
 }
 
 
-def build(folder: Path, arch: Arch, size: Size, loras: dict[str, int]) -> None:
+def build(folder: Path, arch: Arch, size: Size, loras: dict[str, int], never_stop: bool = False) -> None:
     """A checkpoint in `folder`, and LoRA adapters, by name and rank, in its subfolder loras."""
     import torch
     from safetensors.torch import save_file
@@ -109,7 +109,7 @@ def build(folder: Path, arch: Arch, size: Size, loras: dict[str, int]) -> None:
     (folder / "config.json").write_text(json.dumps(config))
     _write_tokenizer(folder)
     model = _model(folder, arch, config, size)
-    _stop_at_once(model)
+    _set_stop_head(model, never_stop)
     _make_audible(model)
     weights = {key: tensor.contiguous() for key, tensor in model.state_dict().items() if "audio_vae." not in key}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
@@ -212,14 +212,15 @@ def _model(folder: Path, arch: Arch, config: dict[str, Any], size: Size) -> Any:
     return model.eval()
 
 
-def _stop_at_once(model: Any) -> None:
+def _set_stop_head(model: Any, never: bool) -> None:
+    """To stop at every step, or never: a test or a bench sets the length of a sentence by `min_len` or `max_len`."""
     import torch
 
     with torch.no_grad():
         model.stop_proj.weight.zero_()
         model.stop_proj.bias.fill_(1.0)
-        model.stop_head.weight[0] = 0.0
-        model.stop_head.weight[1] = 1.0
+        model.stop_head.weight[0] = float(never)
+        model.stop_head.weight[1] = float(not never)
 
 
 def _make_audible(model: Any, level: float = 0.2) -> None:
@@ -262,13 +263,16 @@ def main() -> None:
     parser.add_argument("--arch", action="append", choices=ARCHS, help="default: all, each in a folder of its name")
     parser.add_argument("--size", choices=("tiny", "full"), default="tiny")
     parser.add_argument("--lora", action="append", default=[], metavar="NAME:RANK")
+    parser.add_argument(
+        "--never-stop", action="store_true", help="sentences end at their cap; default: as soon as they may"
+    )
     options = parser.parse_args()
     standins.install()
     loras = {name: int(rank) for name, rank in (lora.split(":") for lora in options.lora)}
     for name in options.arch or ARCHS:
         arch = ARCHS[name]
         size = arch.tiny if options.size == "tiny" else arch.full
-        build(options.folder / name, arch, size, loras)
+        build(options.folder / name, arch, size, loras, options.never_stop)
         print(json.dumps({"arch": name, **asdict(size)}))
 
 
