@@ -114,6 +114,8 @@ class ConfigLimits:
     workers: int = 64  # of one backend on one machine
     name_chars: int = 32  # of a backend's name: it becomes a metrics label and a log prefix
     gpu_gib: float = 1024.0
+    cache_mib: int = 64 * 1024  # of repeated sentences
+    pause_s: float = 2.0  # between sentences: a longer one is a gap
     override_s: float = 3600.0  # the longest a worker's time limit may be set to
 
 

@@ -24,6 +24,8 @@ AUTO = "auto"
 Count = Annotated[int, Meta(ge=1, le=_LIMITS.workers)]
 GpuIndex = Annotated[int, Meta(ge=0)]
 Gibibytes = Annotated[float, Meta(gt=0, le=_LIMITS.gpu_gib)]
+Mebibytes = Annotated[int, Meta(ge=0, le=_LIMITS.cache_mib)]
+Pause = Annotated[float, Meta(ge=0, le=_LIMITS.pause_s)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,11 @@ class BackendConfig:
     voice: str = ""  # the default voice; "" is the adapter's first
     needs: Needs = Needs()
     warmup_text: str = "Ready."  # rendered once while loading; "" skips the warm-up
+    scheduling: Literal["deadline", "fifo"] = "deadline"  # fifo, first come first served, is there to compare with
+    eager_clause: bool = False  # an answer's first sentence may be cut at a comma, to be heard sooner
+    cache_mib: Mebibytes = 0  # of memory for sentences that are said again; deterministic engines only
+    trim_silence: bool = False  # before and after each sentence, as far as the engine adds any
+    pause_s: Pause = 0.12  # between two sentences, in place of the silence that was trimmed
     env: dict[str, str] = field(default_factory=dict)  # of the worker process
     limits: WorkerLimits = _WORKER_LIMITS
 
