@@ -31,12 +31,20 @@ class TextLimits:
 @dataclass(frozen=True, slots=True)
 class StreamLimits:
     ahead_s: float = 10.0  # undelivered audio above which no new sentence of a stream is started
-    ahead_sentences: int = 2  # sentences rendered or open ahead of the listener while others wait
+    near_s: float = 3.0  # a sentence due later than this is begun by idle workers only: it would hold a seat for nothing
+    kept_seats: float = 0.25  # of a worker with several: for answers that have not begun to speak
+    supply: float = 0.95  # of the measured speed that is promised to listeners; the rest is for estimates that were wrong
+    unmeasured_listeners: float = 4.0  # that a worker may have before its speed is known
+    answer_s: float = 10.0  # what an unfinished answer is taken to have left at least
+    look_s: float = 0.05  # between two looks at whether the next in line can be let in
+    late_s: float = 0.01  # audio that comes so much after its deadline missed it; less is jitter that players hide
+    moved_s: float = 0.1  # a deadline that moved less is not worth a message to its worker
     send_s: float = 10.0  # one send to a client that does not read; then the socket is aborted
     tcp_user_timeout_s: float = 20.0  # the kernel's own limit on unacknowledged data: close() alone never ends
     ping_s: float = 20.0  # WebSocket ping interval, and the wait for its pong
     idle_s: float = 300.0  # silence with nothing to say; a model may think long before its first token
     file_slack_s: float = 30.0  # a whole file's sentences are due so much later than a listener's: nobody hears them
+    file_share: float = 0.1  # of the workers' time that files may claim from listeners when they are overdue
     queue_wait_s: float = 15.0  # a first sentence that no worker took by then is refused: fail fast
     connections: int = 1024
     connections_per_address: int = 32
@@ -79,11 +87,15 @@ class WorkerLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class ListeningLimits:
+    gap_s: float = 0.01  # shorter pauses in the audio are jitter that any player's buffer hides
+
+
+@dataclass(frozen=True, slots=True)
 class TerminalLimits:
     connect_s: float = 10.0  # the WebSocket handshake of client.py
     message_bytes: int = 16 * 1024 * 1024  # one message from the server: a 1 MiB worker frame resampled sixfold, twice
     unspoken_chars: int = 16 * 1024  # sent but not yet spoken: half of what the server accepts
-    gap_s: float = 0.01  # shorter pauses in the audio are jitter that any player's buffer hides
     refresh_s: float = 0.08  # of the live view: smooth to the eye, and little CPU
 
 

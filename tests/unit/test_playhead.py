@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voice_server.terminal.playhead import Playhead
+from voice_server.core.playhead import Playhead
 
 
 def played(*chunks: tuple[float, float]) -> Playhead:
@@ -63,3 +63,22 @@ def test_playing_time_is_first_audio_then_audio_and_gaps(steps: list[tuple[float
         playhead.arrive(duration_s, now)
     assert playhead.first_at is not None
     assert playhead.runs_out_at - playhead.first_at == pytest.approx(playhead.received_s + sum(playhead.gaps))
+
+
+def test_a_pardoned_silence_is_no_gap() -> None:
+    playhead = played((1.0, 1.0))
+    playhead.pardon(5.0)
+    playhead.arrive(1.0, 5.0)
+    assert (playhead.gaps, playhead.runs_out_at) == ([], 6.0)
+
+
+def test_nobody_is_silent_before_the_first_audio() -> None:
+    playhead = played()
+    assert playhead.silence_s(3.0) == 0.0
+    playhead.arrive(1.0, 3.0)
+    assert [playhead.silence_s(now) for now in (3.0, 4.0, 4.5)] == [0.0, 0.0, 0.5]
+
+
+def test_what_has_come_and_was_not_heard_is_ahead() -> None:
+    playhead = played((1.0, 2.0))
+    assert [playhead.ahead_s(now) for now in (1.0, 2.5, 9.0)] == [2.0, 0.5, 0.0]
