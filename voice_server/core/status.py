@@ -1,0 +1,84 @@
+"""What the server is doing right now, as values: one look at it, for `/status`, `/metrics` and `top` alike.
+
+Holds no text of a client: a voice is named only if the backend has it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+WORKER_STATES = ("waiting", "loading", "ready", "restarting", "broken", "failed", "stopped")
+StreamState = Literal["speaking", "waiting", "idle"]
+
+
+@dataclass(frozen=True, slots=True)
+class RenderStatus:
+    stream: int
+    sentence: int
+    voice: str
+    audio_s: float  # rendered so far
+    due_in_s: float  # when the listener needs its next audio; below 0 it is late
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    name: str
+    state: str  # of its slot: one of WORKER_STATES
+    stage: str  # of loading
+    pid: int
+    restarts: int
+    capacity: int  # 0: not known yet
+    open_renders: int  # cancelled ones too, until the engine lets go of them
+    real_time_factor: float | None  # measured: seconds of work per second of audio
+    first_chunk_s: float | None  # measured
+    renders: tuple[RenderStatus, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStatus:
+    id: int
+    live: bool  # False: a whole file
+    client: str
+    voice: str
+    state: StreamState
+    heard_s: float  # of the current answer; 0 for a file, to which nobody listens
+    ahead_s: float  # rendered and not heard yet
+    runs_out_in_s: float  # what the client has got by now
+    waiting: int  # sentences
+    open_renders: int
+    admitted: bool
+    position: int  # in the line of streams that were not admitted yet, from 1; 0: not in it
+    eta_s: float | None  # until it is admitted
+
+
+@dataclass(frozen=True, slots=True)
+class BackendStatus:
+    name: str
+    deadline_misses: int
+    workers: tuple[WorkerStatus, ...]
+    streams: tuple[StreamStatus, ...]
+
+    @property
+    def ahead_s(self) -> float:
+        """Audio rendered for listeners and not heard yet."""
+        return sum(stream.ahead_s for stream in self.streams if stream.live)
+
+    @property
+    def open_renders(self) -> int:
+        return sum(worker.open_renders for worker in self.workers)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatus:
+    version: str
+    uptime_s: float
+    draining: bool
+    backends: tuple[BackendStatus, ...]
+
+
+def stream_state(*, ahead_s: float, waiting: int, open_renders: int) -> StreamState:
+    """A stream that has nothing to be heard and has a sentence to be spoken waits, be it for a worker or its audio."""
+    if ahead_s > 0:
+        return "speaking"
+    return "waiting" if waiting or open_renders else "idle"

@@ -1,0 +1,104 @@
+"""Prometheus metrics of one server, on a registry of its own.
+
+What happens is counted when it happens, a few times per sentence; what is, is looked at when somebody asks. Nothing is
+paid per chunk of audio. Labels are names of backends and workers and words of ours: never a text, voice or client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from voice_server.core.status import WORKER_STATES, BackendStatus
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+# Half a step to the next is below what an ear notices at the short end; 15 s is when a waiting stream is refused.
+_BUCKETS = (0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0)
+_STREAM_STATES = ("speaking", "waiting")
+
+
+class BackendMeasures:
+    """Implements core.listening.Measures for one backend."""
+
+    def __init__(self, metrics: Metrics, backend: str) -> None:
+        self.queue_wait = metrics.queue_wait.labels(backend).observe
+        self.first_audio = metrics.first_audio.labels(backend).observe
+        self.audible_onset = metrics.audible_onset.labels(backend).observe
+        self.sentence_gap = metrics.sentence_gap.labels(backend).observe
+        self._gap_free = metrics.answers.labels(backend, "true")
+        self._with_gaps = metrics.answers.labels(backend, "false")
+
+    def answer(self, *, gap_free: bool) -> None:
+        (self._gap_free if gap_free else self._with_gaps).inc()
+
+
+class Metrics:
+    """`look` is called at each scrape, on the thread that asks."""
+
+    def __init__(self, look: Callable[[], Iterable[BackendStatus]]) -> None:
+        self._registry = CollectorRegistry()
+        self.queue_wait = self._histogram("queue_wait", "From an answer's first sentence to its first render.")
+        self.first_audio = self._histogram("first_audio", "From an answer's first sentence to its first audio sent.")
+        self.audible_onset = self._histogram("audible_onset", "From an answer's first sentence to its first sound.")
+        self.sentence_gap = self._histogram("sentence_gap", "Silence between two sentences of an answer.")
+        self.answers = Counter(
+            "voice_answers", "Answers that were heard.", ("backend", "gap_free"), registry=self._registry
+        )
+        self._registry.register(_Present(look))
+
+    def of(self, backend: str) -> BackendMeasures:
+        return BackendMeasures(self, backend)
+
+    def text(self) -> bytes:
+        return generate_latest(self._registry)
+
+    def _histogram(self, name: str, what: str) -> Histogram:
+        return Histogram(f"voice_{name}_seconds", what, ("backend",), registry=self._registry, buckets=_BUCKETS)
+
+
+class _Present(Collector):
+    """Everything that can be read off a look at the server."""
+
+    def __init__(self, look: Callable[[], Iterable[BackendStatus]]) -> None:
+        self._look = look
+
+    def describe(self) -> Iterator[Metric]:
+        """Names only: nothing is looked at before the first scrape."""
+        return iter(_families([]))
+
+    def collect(self) -> Iterator[Metric]:
+        return iter(_families(list(self._look())))
+
+
+def _families(backends: Sequence[BackendStatus]) -> list[Metric]:
+    missed = CounterMetricFamily("voice_deadline_misses", "Audio that came after it was due.", labels=["backend"])
+    ahead = _gauge("render_ahead_seconds", "Audio rendered for all listeners together and not heard yet.")
+    renders = _gauge("renders_open", "Renders that workers hold open.")
+    speed = _gauge("real_time_factor", "Measured seconds of work per second of audio.", "worker")
+    workers = _gauge("workers", "Workers by the state of their slot.", "state")
+    streams = _gauge("streams", "Streams that are heard, and streams that wait to be.", "state")
+    for backend in backends:
+        missed.add_metric([backend.name], backend.deadline_misses)
+        ahead.add_metric([backend.name], backend.ahead_s)
+        renders.add_metric([backend.name], backend.open_renders)
+        for worker in backend.workers:
+            if worker.real_time_factor is not None:
+                speed.add_metric([backend.name, worker.name], worker.real_time_factor)
+        _add_counts(workers, backend.name, WORKER_STATES, [worker.state for worker in backend.workers])
+        _add_counts(streams, backend.name, _STREAM_STATES, [stream.state for stream in backend.streams])
+    return [missed, ahead, renders, speed, workers, streams]
+
+
+def _gauge(name: str, what: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"voice_{name}", what, labels=["backend", *labels])
+
+
+def _add_counts(family: GaugeMetricFamily, backend: str, states: Sequence[str], seen: Sequence[str]) -> None:
+    """A state that nothing is in counts 0: an alert on `no worker is ready` needs a number."""
+    for state in states:
+        family.add_metric([backend, state], seen.count(state))
