@@ -57,6 +57,48 @@ def test_the_end_of_a_sentence_tells_how_long_it_was() -> None:
     assert made.is_empty
 
 
+PAUSE_S = 0.01
+PAUSE = bytes(2 * RATE // 100)
+
+
+def paused(sentences: int) -> ReorderBuffer:
+    made = ReorderBuffer(RATE, FADE_S, PAUSE_S)
+    for index in range(sentences):
+        made.open(f"text {index}")
+    return made
+
+
+def test_a_pause_comes_between_two_sentences_and_nowhere_else() -> None:
+    made = paused(2)
+    events = [*made.push(0, LOUD), *made.push(0, LOUD), *made.close(0), *made.push(1, LOUD), *made.push(1, LOUD)]
+    assert heard(events) == LOUD * 2 + PAUSE + LOUD * 2
+
+
+def test_a_pause_belongs_to_the_sentence_behind_it() -> None:
+    made = paused(2)
+    made.push(0, LOUD)
+    made.close(0)
+    assert made.push(1, LOUD) == [SentenceStarted(1, "text 1"), AudioChunk(1, PAUSE), AudioChunk(1, LOUD)]
+    assert made.close(1) == [SentenceEnded(1, PAUSE_S + 1 / RATE)]
+
+
+def test_no_pause_goes_before_or_after_a_sentence_that_gave_no_audio() -> None:
+    made = paused(4)
+    waiting = [*made.push(3, LOUD), *made.push(1, LOUD)]
+    events = [*made.close(0), *made.close(1), *made.fail(2, SentenceFailed("no")), *made.close(3)]
+    assert waiting == []
+    assert heard(events) == LOUD + PAUSE + LOUD
+
+
+def test_a_second_rendering_goes_on_behind_the_pause_where_the_first_one_stopped() -> None:
+    made = paused(2)
+    made.push(0, LOUD)
+    made.close(0)
+    made.push(1, LOUD)
+    made.restart(1, exact=True)
+    assert heard(made.push(1, LOUD + b"\x01\x02")) == b"\x01\x02"
+
+
 def test_one_end_may_release_many_sentences() -> None:
     made = buffer(3)
     for index in (2, 1):

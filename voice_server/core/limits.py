@@ -20,6 +20,9 @@ class TextLimits:
     body_bytes: int = 64 * 1024  # of a whole-file request
     sentence_soft_chars: int = 250  # ~17 s of speech at 15 characters a second; cut at a clause mark from here on
     sentence_hard_chars: int = 400  # engines lose prosody and memory beyond this
+    eager_clause_chars: int = (
+        25  # the shortest clause that may go ahead of its sentence: two seconds to render the rest
+    )
     lookahead_chars: int = 12  # decides doubtful sentence ends: measured to equal whole-text splitting
     judge_chars: int = 60  # of the open sentence shown to pysbd, which takes 0.2 ms for them and more than linear time
     judge_every_chars: int = 40  # pysbd is asked once in so many characters on average; hostile text gets simple rules
@@ -31,9 +34,13 @@ class TextLimits:
 @dataclass(frozen=True, slots=True)
 class StreamLimits:
     ahead_s: float = 10.0  # undelivered audio above which no new sentence of a stream is started
-    near_s: float = 3.0  # a sentence due later than this is begun by idle workers only: it would hold a seat for nothing
+    near_s: float = (
+        3.0  # a sentence due later than this is begun by idle workers only: it would hold a seat for nothing
+    )
     kept_seats: float = 0.25  # of a worker with several: for answers that have not begun to speak
-    supply: float = 0.95  # of the measured speed that is promised to listeners; the rest is for estimates that were wrong
+    supply: float = (
+        0.95  # of the measured speed that is promised to listeners; the rest is for estimates that were wrong
+    )
     unmeasured_listeners: float = 4.0  # that a worker may have before its speed is known
     answer_s: float = 10.0  # what an unfinished answer is taken to have left at least
     look_s: float = 0.05  # between two looks at whether the next in line can be let in
@@ -46,6 +53,8 @@ class StreamLimits:
     file_slack_s: float = 30.0  # a whole file's sentences are due so much later than a listener's: nobody hears them
     file_share: float = 0.1  # of the workers' time that files may claim from listeners when they are overdue
     queue_wait_s: float = 15.0  # a first sentence that no worker took by then is refused: fail fast
+    queued_every_s: float = 1.0  # between two looks at the line, for a client that waits in it
+    queued_eta_change: float = 0.2  # a wait that changed by more than this part of itself is told anew
     connections: int = 1024
     connections_per_address: int = 32
     waiting_per_worker: int = 16  # streams in line, times the workers of the pool
@@ -89,6 +98,18 @@ class WorkerLimits:
 @dataclass(frozen=True, slots=True)
 class ListeningLimits:
     gap_s: float = 0.01  # shorter pauses in the audio are jitter that any player's buffer hides
+
+
+@dataclass(frozen=True, slots=True)
+class SilenceLimits:
+    audible_dbfs: float = -50.0  # of a sample's peak: below it even a quiet room hides the sound
+    margin_s: float = 0.02  # of silence kept beside audible samples: a soft consonant rises and fades within it
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatLimits:
+    largest_share: float = 0.25  # of the cache that one sentence may take: a long one would push out all others
+    entry_bytes: int = 1024  # what a kept sentence takes beside its audio and its key: Python's own objects
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,11 @@ import struct
 import numpy as np
 import soxr
 
+from voice_server.core.limits import SilenceLimits
+
 SAMPLE_BYTES = 2
 _LOWEST, _HIGHEST = -(2**15), 2**15 - 1
+AUDIBLE = int(-_LOWEST * 10 ** (SilenceLimits().audible_dbfs / 20))  # a sample beyond it, up or down, can be heard
 # In a WAV header that is written before its data: what api.openai.com sends, players accept it.
 UNKNOWN_LENGTH = 0xFFFFFFFF
 
@@ -31,6 +34,18 @@ def fade_in(pcm: bytes, sample_rate: int, seconds: float) -> bytes:
     length = min(len(samples), int(seconds * sample_rate))
     samples[:length] *= np.linspace(0.0, 1.0, length, endpoint=False, dtype=np.float32)
     return samples.astype("<i2").tobytes()
+
+
+def audible_span(pcm: bytes) -> tuple[int, int]:
+    """Where in `pcm` the audible samples lie, in bytes: from the first one up to behind the last; (0, 0): none is."""
+    samples = np.frombuffer(pcm, dtype="<i2")
+    places = np.flatnonzero((samples > AUDIBLE) | (samples < -AUDIBLE))
+    return (int(places[0]) * SAMPLE_BYTES, int(places[-1] + 1) * SAMPLE_BYTES) if len(places) else (0, 0)
+
+
+def ends_audibly(pcm: bytes) -> bool:
+    """Whether the last sample can be heard: what `audible_span` would tell, at a tenth of its price."""
+    return bool(pcm) and abs(int.from_bytes(pcm[-SAMPLE_BYTES:], "little", signed=True)) > AUDIBLE
 
 
 def wav_header(sample_rate: int, data_bytes: int | None) -> bytes:

@@ -2,7 +2,8 @@
 
 Sentences render side by side, listeners hear one after the other. The buffer owns how many bytes of each sentence have
 been released — they cannot be unsent — so it alone can say what a second rendering of a half-heard sentence must leave
-out. It does not know why a sentence starts over, nor who renders it.
+out, and what was heard before a sentence, so that a pause goes between two of them. It does not know why a sentence
+starts over, nor who renders it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from voice_server.core.events import AudioChunk, Event, Problem, SentenceEnded, 
 class _Sentence:
     text: str
     chunks: deque[bytes] = field(default_factory=deque)
-    released_bytes: int = 0
+    released_bytes: int = 0  # of its rendering
+    pause_bytes: int = 0  # released before them
     skip_bytes: int = 0  # of a second rendering: the listener has them
     seam: SentenceResumed | None = None  # to be told before the first byte behind the seam
     closed: bool = False
@@ -28,11 +30,16 @@ class _Sentence:
 
 
 class ReorderBuffer:
-    """Every method returns the events that its news releases; `index` counts up from 0 in the order of `open`."""
+    """Every method returns the events that its news releases; `index` counts up from 0 in the order of `open`.
 
-    def __init__(self, sample_rate: int, fade_s: float) -> None:
+    `pause_s` of silence come before the first audio of each sentence but the first that is heard.
+    """
+
+    def __init__(self, sample_rate: int, fade_s: float, pause_s: float = 0.0) -> None:
         self._sample_rate = sample_rate
         self._fade_s = fade_s
+        self._pause = bytes(audio.byte_count(pause_s, sample_rate))
+        self._was_heard = False  # some sentence of the answer
         self._sentences: dict[int, _Sentence] = {}
         self._next = 0
         self._head = 0
@@ -101,7 +108,7 @@ class ReorderBuffer:
         if not sentence.chunks:
             return
         if not sentence.released_bytes:
-            events.append(SentenceStarted(self._head, sentence.text))
+            self._start(sentence, events)
         if sentence.seam:
             events.append(sentence.seam)
             sentence.seam = None
@@ -111,9 +118,16 @@ class ReorderBuffer:
             self._held_bytes -= len(pcm)
         sentence.chunks.clear()
 
+    def _start(self, sentence: _Sentence, events: list[Event]) -> None:
+        events.append(SentenceStarted(self._head, sentence.text))
+        if self._was_heard and self._pause:
+            events.append(AudioChunk(self._head, self._pause))
+            sentence.pause_bytes = len(self._pause)
+        self._was_heard = True
+
     def _end(self, sentence: _Sentence, events: list[Event]) -> None:
         if sentence.released_bytes:
-            duration_s = audio.duration_s(sentence.released_bytes, self._sample_rate)
+            duration_s = audio.duration_s(sentence.pause_bytes + sentence.released_bytes, self._sample_rate)
             events.append(SentenceEnded(self._head, duration_s, sentence.truncated))
         if sentence.problem:
             events.append(Problem(sentence.problem, self._head))
