@@ -20,9 +20,7 @@ class TextLimits:
     body_bytes: int = 64 * 1024  # of a whole-file request
     sentence_soft_chars: int = 250  # ~17 s of speech at 15 characters a second; cut at a clause mark from here on
     sentence_hard_chars: int = 400  # engines lose prosody and memory beyond this
-    eager_clause_chars: int = (
-        25  # the shortest clause that may go ahead of its sentence: two seconds to render the rest
-    )
+    eager_clause_chars: int = 25  # the shortest clause that goes ahead of its sentence: time to render the rest
     lookahead_chars: int = 12  # decides doubtful sentence ends: measured to equal whole-text splitting
     judge_chars: int = 60  # of the open sentence shown to pysbd, which takes 0.2 ms for them and more than linear time
     judge_every_chars: int = 40  # pysbd is asked once in so many characters on average; hostile text gets simple rules
@@ -34,13 +32,9 @@ class TextLimits:
 @dataclass(frozen=True, slots=True)
 class StreamLimits:
     ahead_s: float = 10.0  # undelivered audio above which no new sentence of a stream is started
-    near_s: float = (
-        3.0  # a sentence due later than this is begun by idle workers only: it would hold a seat for nothing
-    )
+    near_s: float = 3.0  # a sentence due later is begun by idle workers only: it would hold a seat for nothing
     kept_seats: float = 0.25  # of a worker with several: for answers that have not begun to speak
-    supply: float = (
-        0.95  # of the measured speed that is promised to listeners; the rest is for estimates that were wrong
-    )
+    supply: float = 0.95  # of the measured speed that is promised to listeners; the rest is for wrong estimates
     unmeasured_listeners: float = 4.0  # that a worker may have before its speed is known
     answer_s: float = 10.0  # what an unfinished answer is taken to have left at least
     look_s: float = 0.05  # between two looks at whether the next in line can be let in
