@@ -33,8 +33,18 @@ class Measures(Protocol):
     def answer(self, *, gap_free: bool) -> None: ...
 
 
-class NoMeasures(Measures):
+class NoMeasures:
     """Nobody asks."""
+
+    def queue_wait(self, seconds: float, /) -> None: ...
+
+    def first_audio(self, seconds: float, /) -> None: ...
+
+    def audible_onset(self, seconds: float, /) -> None: ...
+
+    def sentence_gap(self, seconds: float, /) -> None: ...
+
+    def answer(self, *, gap_free: bool) -> None: ...
 
 
 @dataclass(slots=True)

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from voice_server.core import options, voice_names
+from voice_server.core.listening import Listening, Measures, NoMeasures
 from voice_server.core.settings import BackendConfig
 from voice_server.pool.dispatcher import RenderRequest
 from voice_server.pool.pool import Pool
 from voice_server.voices import Sample, VoiceStore
+
+
+class StreamView(Protocol):
+    """An open stream, as people may see it."""
+
+    listening: Listening
+
+    @property
+    def voice(self) -> str: ...
 
 
 class Backend:
@@ -18,6 +28,8 @@ class Backend:
         self.config = config
         self.pool = pool
         self.default_options: dict[str, Any] = {}  # of streams that begin from now on; replaced, never changed
+        self.measures: Measures = NoMeasures()
+        self.streams: dict[int, StreamView] = {}  # open ones, by the id that the dispatcher gave them
         self._store = store
 
     @property
@@ -53,6 +65,11 @@ class Backend:
             return name or self.config.voice
         default = self.config.voice if self.config.voice in self.voices else ""
         return voice_names.resolve(name or default, self.voices, self.config.aliases)
+
+    def voice_name(self, rendered: str) -> str:
+        """The name of the voice of a render; "" where we know none, lest a client's own words are shown to others."""
+        names = {sample.key: name for name, sample in self._samples.items()}
+        return names.get(rendered, rendered if rendered in self.voices else "")
 
     def can_design(self, voice: str) -> bool:
         """Whether a description can take the place of this voice: not that of a sample; "" is none in particular."""

@@ -18,7 +18,7 @@ _SURVIVES_CANCEL = (StreamReady, FormatChanged, AnswerDone, AnswerCancelled)
 
 
 class Outbox:
-    """`on_delivered(pcm_bytes)` is called after each chunk that the socket took.
+    """`on_delivered(event)` is called after each event that the socket took.
 
     `send_at_once(pcm)` is a door's short cut past the writer, for audio that comes when nothing waits: it says whether
     the socket took the audio there and then.
@@ -30,7 +30,7 @@ class Outbox:
         self._waiting_bytes = 0
         self._wake: asyncio.Future[None] | None = None
         self._closed = False
-        self.on_delivered: Callable[[int], None] = lambda pcm_bytes: None
+        self.on_delivered: Callable[[Event], None] = lambda event: None
         self.send_at_once: Callable[[bytes], bool] = lambda pcm: False
 
     @property
@@ -68,8 +68,7 @@ class Outbox:
                 watch.begin()
                 await send(event)
                 watch.end()
-                if isinstance(event, AudioChunk):
-                    self.on_delivered(len(event.pcm))
+                self.on_delivered(event)
                 if is_last(event):
                     return event
         except asyncio.CancelledError:
@@ -110,7 +109,7 @@ class Outbox:
     def _takes_short_cut(self, event: Event) -> bool:
         if not (isinstance(event, AudioChunk) and self._is_idle and self.send_at_once(event.pcm)):
             return False
-        self.on_delivered(len(event.pcm))
+        self.on_delivered(event)
         return True
 
     @property

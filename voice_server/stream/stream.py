@@ -21,6 +21,7 @@ from voice_server.core.errors import BadMessage, Overloaded, Poisoned, TextTooLo
 from voice_server.core.events import (
     AnswerCancelled,
     AnswerDone,
+    AudioChunk,
     Event,
     FormatChanged,
     Problem,
@@ -30,6 +31,7 @@ from voice_server.core.events import (
     StreamReady,
 )
 from voice_server.core.limits import Limits
+from voice_server.core.listening import Listening, NoMeasures
 from voice_server.core.reorder import ReorderBuffer
 from voice_server.core.sentences import SentenceSplitter, join_short
 from voice_server.core.speakable import Speakable
@@ -79,6 +81,8 @@ class Stream:
         self._later_chars = 0
         self._given_up = False
         outbox.on_delivered = self._on_delivered
+        self.listening = Listening(backend.measures if settings.live else NoMeasures())
+        backend.streams[self._id] = self
         self._new_answer()
 
     def _new_answer(self) -> None:
@@ -101,6 +105,10 @@ class Stream:
     def is_speaking(self) -> bool:
         """Something that was said to it has not been heard yet."""
         return not self._reorder.is_empty or self._outbox.waiting_bytes > 0
+
+    @property
+    def voice(self) -> str:
+        return self._backend.voice_name(self._current_voice())
 
     def greet(self) -> None:
         self._emit(StreamReady(self._backend.name, self._current_voice(), self.sample_rate))
@@ -160,6 +168,7 @@ class Stream:
         """The client is gone."""
         self._drop()
         self._dispatcher.close_stream(self._id)
+        self._backend.streams.pop(self._id, None)
         self._outbox.close()
 
     # Text to sentences
@@ -181,6 +190,7 @@ class Stream:
             return
         sentence = Sentence(index, text, spoken, self, self._limits.stream)
         self._sentences[index] = sentence
+        self.listening.accepted(index, self._loop.time())
         self._waiting_chars += sentence.chars
         if self._is_line_full():
             self._give_up(Overloaded("too many streams are waiting; try again in a few seconds"))
@@ -272,6 +282,7 @@ class Stream:
 
     def on_rendering(self, sentence: Sentence, worker: str) -> None:
         self._stop_wait_timer()
+        self.listening.rendering(sentence.index, self._loop.time())
         depth = self._dispatcher.waiting(self._id)
         self._emit(SentenceRendering(sentence.index, sentence.text, depth, worker))
 
@@ -308,8 +319,12 @@ class Stream:
     def _emit(self, *events: Event) -> None:
         self._outbox.put(*events)
 
-    def _on_delivered(self, pcm_bytes: int) -> None:
-        self._report_undelivered(audio.duration_s(pcm_bytes, self.sample_rate))
+    def _on_delivered(self, event: Event) -> None:
+        if isinstance(event, AudioChunk):
+            self.listening.delivered(event, self.sample_rate, self._loop.time())
+            self._report_undelivered(audio.duration_s(len(event.pcm), self.sample_rate))
+        elif isinstance(event, AnswerDone):
+            self.listening.ended()
 
     def _report_undelivered(self, delivered_s: float) -> None:
         held = self._reorder.held_bytes + self._outbox.waiting_bytes
@@ -317,6 +332,7 @@ class Stream:
 
     def _end_if_complete(self) -> None:
         if self._finishing and self._reorder.is_empty and not self._given_up:
+            self.listening.finished()
             self._emit(AnswerDone())
             self._new_answer()
             self._say_later()
@@ -350,6 +366,7 @@ class Stream:
         self._stop_wait_timer()
         self._dispatcher.clear(self._id)
         self._outbox.drop_answer()
+        self.listening.dropped()
         self._splitter.flush()
         self._later.clear()
         self._later_chars = 0
