@@ -96,7 +96,7 @@ async def running_pool(
     specs = worker_specs(config, python, config.workers, [])
     if argv:
         specs = [WorkerSpec(spec.name, Command(argv, dict(os.environ)), spec.load, spec.limits) for spec in specs]
-    pool, guardian = Pool(config.name, specs, limits), Guardian()
+    pool, guardian = Pool(config.name, specs, limits, fifo=config.scheduling == "fifo"), Guardian()
     pool.start(guardian, asyncio.Semaphore(4), random.random)
     try:
         if wait:

@@ -107,7 +107,8 @@ async def running(
         python = await asyncio.to_thread(store.build, choice.config.name, choice.config.venv, report)
         if warning := sharing_warning(choice.config, pool_size, gpus):
             report(warning)
-        pools.append(Pool(choice.config.name, worker_specs(choice.config, python, pool_size, gpus), limits))
+        specs = worker_specs(choice.config, python, pool_size, gpus)
+        pools.append(Pool(choice.config.name, specs, limits, fifo=choice.config.scheduling == "fifo"))
     guardian = Guardian()
     await asyncio.to_thread(voices.scan)
     watching = asyncio.create_task(watch_voices(voices, limits.voices.scan_s))

@@ -67,7 +67,9 @@ class Listener:
 
 def submit(backend: Backend, listener: Listener) -> Listener:
     dispatcher = backend.pool.dispatcher
-    dispatcher.submit(dispatcher.open_stream(live=True), 0, listener)
+    stream = dispatcher.open_stream(live=True)
+    dispatcher.submit(stream, 0, listener)
+    dispatcher.finish(stream)
     return listener
 
 

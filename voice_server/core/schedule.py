@@ -1,29 +1,40 @@
 """Which waiting sentence starts next, and on which worker: earliest playout deadline first, over all streams.
 
 The gateway knows, for every stream, when the audio it has delivered will run out. That instant is the deadline of the
-stream's next sentence; the first sentence of an answer is due at once. Nobody listens to a whole-file request in real
-time, so it counts as a listener who lags a fixed while behind, from its first sentence to its last: late enough to harm
-no listener, however long the file, and fixed so that it cannot starve.
+stream's next audio; the first sentence of an answer is due at once. A worker that can hold several renders open steps
+the one that is due first, chunk by chunk; `corrections` tells it when a deadline has moved otherwise than it assumes.
+
+A live answer is let in when the measured speed of the workers carries one more listener without a gap
+(core/admission.py). Until then it waits, for the client that has the fewest answers inside, in the order they came.
+Nobody listens to a whole file in real time: its sentences are due a fixed while after they were said, and once they are
+overdue they may claim a fixed share of the workers, so that they harm no listener and yet cannot starve.
 
 Laws (tests/unit/test_schedule_laws.py):
-  * work-conserving: no free seat while a sentence that may start waits;
+  * work-conserving: no worker idles while a sentence that may start waits;
   * the sentences of a stream start in order, and a retry before its successors;
-  * a deadline is an instant, not a distance, so every waiting sentence becomes the most urgent one in the end;
+  * nobody starves: whatever was let in becomes the most urgent in the end, and somebody is always let in;
   * a cancelled stream leaves nothing behind but the seats its renders hold until the engine lets go of them;
   * a stream whose client does not take its audio is not rendered further ahead than `ahead_s`.
 
-Pure: `now` is an argument, in seconds of any monotonic clock.
+Pure: `now` is an argument, in seconds of any monotonic clock. `fifo` is the policy of most servers, kept to measure
+against: first come, first served, everyone is let in.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 
+from voice_server.core.admission import Listener, carries, wait_s
 from voice_server.core.limits import StreamLimits
+from voice_server.core.line import Line
+from voice_server.core.lobby import Lobby
+from voice_server.core.plan import RenderPlan, StreamPlan, Waiting
+from voice_server.core.seats import Seats
+from voice_server.core.snapshot import Place, PoolSnapshot
+from voice_server.core.speed import Mean, SpeechRate
 
-CHARS_PER_S = 15.0  # of speech, until this backend's own rate has been measured
-_MEMORY = 0.8  # weight of the past in the measured rate
+CHARS_PER_S = 15.0  # of speech, until the engine's own rate has been measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,93 +46,102 @@ class Assignment:
     sentence: int
     worker: str
     deadline: float
-
-
-@dataclass(slots=True)
-class _Waiting:
-    sentence: int
-    chars: int
-    since: float
-
-
-@dataclass(slots=True)
-class _Render:
-    sentence: int
-    chars: int
-    worker: str
-    audio_s: float = 0.0
-
-
-@dataclass(slots=True)
-class _Stream:
-    live: bool
-    waiting: deque[_Waiting] = field(default_factory=deque)
-    open: dict[int, _Render] = field(default_factory=dict)  # by render id
-    runs_out_at: float = 0.0  # when the delivered audio will have been heard
-    undelivered_s: float = 0.0  # rendered, not yet handed to the client's socket
-
-
-@dataclass(slots=True)
-class _Worker:
-    capacity: int
-    open: set[int] = field(default_factory=set)
-
-    @property
-    def free(self) -> int:
-        return self.capacity - len(self.open)
+    pace: float  # by how many seconds each second of its audio moves the deadline on
 
 
 class Scheduler:
     """The waiting line of one backend."""
 
-    def __init__(self, limits: StreamLimits) -> None:
+    def __init__(self, limits: StreamLimits, *, fifo: bool = False) -> None:
         self._limits = limits
-        self._streams: dict[int, _Stream] = {}
-        self._workers: dict[str, _Worker] = {}
-        self._seats: dict[int, tuple[str, int]] = {}  # render id -> worker, stream
-        self._chars_per_s = CHARS_PER_S
+        self._fifo = fifo
+        self._streams: dict[int, StreamPlan] = {}
+        self._renders: dict[int, RenderPlan] = {}  # wanted ones
+        self._seats = Seats(limits.kept_seats)
+        self._line = Line()
+        self._lobby = Lobby()
+        self._rate = SpeechRate(CHARS_PER_S)
+        self._answer_s = Mean()
         self._next_render = 1
+        self._files_due_at = 0.0
+        self._look_at = 0.0
+        self.deadline_misses = 0
 
     # Workers
 
     def worker_ready(self, worker: str, capacity: int) -> None:
-        self._workers[worker] = _Worker(capacity)
+        self._seats.add(worker, capacity)
+        self._look_at = 0.0
 
     def worker_gone(self, worker: str) -> None:
         """Its renders must have been released, one by one, before."""
-        self._workers.pop(worker, None)
+        self._seats.remove(worker)
+
+    @property
+    def has_idle_worker(self) -> bool:
+        return self._seats.has_idle
 
     # Streams
 
-    def open_stream(self, stream: int, *, live: bool) -> None:
-        self._streams[stream] = _Stream(live)
+    def open_stream(self, stream: int, *, live: bool, client: str = "") -> None:
+        self._streams[stream] = StreamPlan(live, client)
 
     def close_stream(self, stream: int) -> None:
         """Forget the stream. The seats of its open renders are freed by `released`."""
-        self._streams.pop(stream, None)
+        self.clear(stream)
+        del self._streams[stream]
 
     def submit(self, stream: int, sentence: int, chars: int, now: float) -> None:
-        self._streams[stream].waiting.append(_Waiting(sentence, chars, now))
+        plan = self._streams[stream]
+        if plan.is_idle and (plan.is_complete or not plan.is_admitted):
+            self._begin_answer(stream, plan, now)
+        plan.waiting.append(Waiting(sentence, chars, now))
+        self._enter(stream, plan, now)
 
     def retry(self, stream: int, sentence: int, chars: int, now: float) -> None:
         """A sentence whose render died goes before its successors; they may be told to retry in any order."""
-        waiting = self._streams[stream].waiting
-        place = sum(1 for other in waiting if other.sentence < sentence)
-        waiting.insert(place, _Waiting(sentence, chars, now))
+        plan = self._streams[stream]
+        place = sum(1 for other in plan.waiting if other.sentence < sentence)
+        plan.waiting.insert(place, Waiting(sentence, chars, now))
+        self._let_in(stream, plan, now)
+
+    def finish(self, stream: int) -> None:
+        """The answer's text is complete."""
+        plan = self._streams[stream]
+        plan.is_complete = True
+        self._leave_if_done(plan)
 
     def clear(self, stream: int) -> list[int]:
         """Barge-in: drop what waits and was rendered. Returns the renders to cancel; they hold their seats still."""
         plan = self._streams[stream]
-        renders = list(plan.open)
-        self._streams[stream] = _Stream(plan.live)
-        return renders
+        for render_id in plan.open:
+            del self._renders[render_id]
+        self._lobby.give_up(stream)
+        self._line.leave(stream)
+        self._leave(plan)
+        self._streams[stream] = StreamPlan(plan.live, plan.client)
+        return list(plan.open)
 
-    def rendered(self, render_id: int, audio_s: float) -> None:
+    # News
+
+    def speaks(self, render_id: int, voice: str) -> None:
+        """The voice of a render that was started; each has its own rate of speech."""
+        render = self._renders[render_id]
+        render.voice = self._streams[render.stream].voice = voice
+
+    def rendered(self, render_id: int, audio_s: float, now: float) -> None:
         """An open render produced audio."""
-        plan, render = self._find(render_id)
-        if plan and render:
-            render.audio_s += audio_s
-            plan.undelivered_s += audio_s
+        render = self._renders.get(render_id)
+        self._seats.heard(render_id, audio_s, now)
+        if render is None:
+            return
+        plan = self._streams[render.stream]
+        if plan.live and plan.has_spoken and now > render.due_at + self._limits.late_s:
+            self.deadline_misses += 1
+        render.due_at += audio_s * self._pace(plan)
+        render.audio_s += audio_s
+        plan.undelivered_s += audio_s
+        plan.made_s += audio_s
 
     def delivered(self, stream: int, audio_s: float, undelivered_s: float, now: float) -> None:
         """`audio_s` more was handed to the client's socket, `undelivered_s` of what was rendered is left."""
@@ -129,40 +149,59 @@ class Scheduler:
             plan.undelivered_s = undelivered_s
             if audio_s:
                 plan.runs_out_at = max(plan.runs_out_at, now) + audio_s
+            if stream not in self._line:
+                self._enter(stream, plan, now)
 
-    def released(self, render_id: int, *, complete: bool = False) -> None:
+    def released(self, render_id: int, now: float, *, complete: bool = False) -> None:
         """The engine has let go of a render: it is done (`complete`), failed, cancelled, or its worker is dead."""
-        plan, render = self._find(render_id)
-        if plan and render:
-            if complete and render.audio_s > 0:
-                self._chars_per_s = _MEMORY * self._chars_per_s + (1 - _MEMORY) * render.chars / render.audio_s
-            del plan.open[render_id]
-        worker, _ = self._seats.pop(render_id)
-        if worker in self._workers:
-            self._workers[worker].open.discard(render_id)
+        self._seats.release(render_id, now, complete=complete)
+        render = self._renders.pop(render_id, None)
+        if render is None:
+            return
+        plan = self._streams[render.stream]
+        plan.close(render, complete=complete)
+        if complete:
+            self._rate.add(render.voice, render.chars, render.audio_s)
+        self._leave_if_done(plan)
+        self._enter(render.stream, plan, now)  # it may have been shorter than it looked
 
     # Decisions
 
     def assign(self, now: float) -> list[Assignment]:
-        """Fill the free seats."""
+        """Fill the seats that ought to be filled."""
+        self._admit(now)
         assignments: list[Assignment] = []
-        while worker := self._freest_worker():
-            stream = self._most_urgent(now)
-            if stream is None:
+        while (stream := self._most_urgent(now)) is not None:
+            plan = self._streams[stream]
+            worker = self._worker_for(plan, self._due(plan, now), now)
+            if worker is None:
                 break
-            assignments.append(self._start(stream, worker, now))
+            assignments.append(self._start(stream, plan, worker, now))
         return assignments
 
-    def position(self, stream: int, now: float) -> int:
-        """The place of a stream in the line of waiting streams, from 1; 0 when nothing of it waits."""
-        if not self._streams[stream].waiting:
-            return 0
-        mine = self._urgency(self._streams[stream], now)
-        return 1 + sum(
-            1
-            for other, plan in self._streams.items()
-            if other != stream and plan.waiting and self._urgency(plan, now) < mine
-        )
+    def corrections(self, stream: int, now: float) -> list[tuple[int, float]]:
+        """Open renders of a stream whose deadline is another than their worker thinks, and the true one."""
+        plan = self._streams.get(stream)
+        moved: list[tuple[int, float]] = []
+        if plan is None or not plan.live or self._fifo:
+            return moved
+        for render in plan.open.values():
+            due_at = max(now, plan.due(render, now, self._rate.seconds))
+            if abs(due_at - render.due_at) > self._limits.moved_s and not (due_at == now and render.due_at < now):
+                render.due_at = due_at
+                moved.append((render.render_id, due_at))
+        return moved
+
+    def place(self, stream: int, now: float) -> Place | None:
+        """Where a stream stands in the line, None when nothing of it waits."""
+        plan = self._streams[stream]
+        if not plan.waiting:
+            return None
+        if stream in self._lobby:
+            return self._place_in_lobby(stream, now)
+        mine = self._due(plan, now)
+        before = sum(1 for other in self._waiting(stream) if other.is_admitted and self._due(other, now) < mine)
+        return Place(before + 1, self._seats.wait_s(before, self._remaining_s))
 
     @property
     def waiting_streams(self) -> int:
@@ -172,46 +211,141 @@ class Scheduler:
         """Sentences of a stream that no worker has taken."""
         return len(self._streams[stream].waiting)
 
-    def deadline(self, stream: int) -> float:
-        """The instant at which the listener needs the first audio of the stream's next waiting sentence."""
-        return self._deadline(self._streams[stream])
+    def snapshot(self, now: float) -> PoolSnapshot:
+        """For people: who waits for what."""
+        streams = [plan.state(stream, self.place(stream, now), now) for stream, plan in self._streams.items()]
+        renders = [render.state(now) for render in self._renders.values()]
+        return PoolSnapshot(self._seats.states(), streams, renders, self.deadline_misses)
 
-    def _find(self, render_id: int) -> tuple[_Stream | None, _Render | None]:
-        plan = self._streams.get(self._seats[render_id][1])
-        return plan, plan.open.get(render_id) if plan else None
+    # The line
 
-    def _freest_worker(self) -> str | None:
-        name = max(self._workers, key=lambda name: self._workers[name].free, default=None)
-        return name if name is not None and self._workers[name].free > 0 else None
+    def _due(self, plan: StreamPlan, now: float) -> float:
+        """The deadline of a stream's next waiting sentence."""
+        if self._fifo:
+            return plan.waiting[0].since
+        if not plan.live:
+            return max(plan.waiting[0].since + self._limits.file_slack_s, self._files_due_at)
+        return plan.next_due(now, self._rate.seconds)
+
+    def _pace(self, plan: StreamPlan) -> float:
+        if self._fifo:
+            return 0.0
+        return 1.0 if plan.live else 1.0 / self._limits.file_share
+
+    def _enter(self, stream: int, plan: StreamPlan, now: float) -> None:
+        """Into the line, or further to the front if it became more urgent."""
+        if self._may_start(plan):
+            self._line.put(stream, self._due(plan, now))
+
+    def _may_start(self, plan: StreamPlan) -> bool:
+        return bool(plan.waiting) and plan.is_admitted and plan.undelivered_s < self._limits.ahead_s
 
     def _most_urgent(self, now: float) -> int | None:
-        startable = [stream for stream, plan in self._streams.items() if plan.waiting and self._may_start(plan)]
-        return min(startable, key=lambda stream: self._urgency(self._streams[stream], now), default=None)
+        def due_at(stream: int) -> float | None:
+            return self._due(self._streams[stream], now) if self._may_start(self._streams[stream]) else None
 
-    def _may_start(self, plan: _Stream) -> bool:
-        return plan.undelivered_s < self._limits.ahead_s
+        return self._line.head(due_at)
 
-    def _urgency(self, plan: _Stream, now: float) -> tuple[bool, float]:
-        """Streams that are ahead of their listener by the bounds come after all others, but they do come."""
-        far_ahead = len(plan.open) >= self._limits.ahead_sentences or plan.runs_out_at - now >= self._limits.ahead_s
-        deadline = self._deadline(plan)
-        return far_ahead and deadline > now, deadline
+    def _worker_for(self, plan: StreamPlan, due_at: float, now: float) -> str | None:
+        """An idle worker, or a seat beside others for what is needed soon."""
+        is_first = plan.live and not plan.has_spoken
+        near = self._fifo or due_at - now < self._limits.near_s
+        return self._seats.choose(self._renders, now, is_first=is_first, beside_others=near)
 
-    def _deadline(self, plan: _Stream) -> float:
-        ahead_s = plan.undelivered_s + sum(self._remaining_s(render) for render in plan.open.values())
-        slack_s = 0.0 if plan.live else self._limits.file_slack_s
-        return max(plan.runs_out_at + ahead_s, plan.waiting[0].since) + slack_s
-
-    def _remaining_s(self, render: _Render) -> float:
-        return max(0.0, render.chars / self._chars_per_s - render.audio_s)
-
-    def _start(self, stream: int, worker: str, now: float) -> Assignment:
-        plan = self._streams[stream]
-        deadline = self._deadline(plan)
-        plan.runs_out_at = max(plan.runs_out_at, now)  # nothing of it is heard earlier, nor is its successor due
+    def _start(self, stream: int, plan: StreamPlan, worker: str, now: float) -> Assignment:
+        due_at = self._due(plan, now)
+        if not plan.live and due_at <= now:
+            self._files_due_at = now + self._seats.work_s(self._waiting_s(plan)) / self._limits.file_share
         next_up = plan.waiting.popleft()
+        if not self._fifo:
+            due_at = max(due_at, now) if plan.live else now + self._limits.file_slack_s
         render_id, self._next_render = self._next_render, self._next_render + 1
-        plan.open[render_id] = _Render(next_up.sentence, next_up.chars, worker)
-        self._workers[worker].open.add(render_id)
-        self._seats[render_id] = (worker, stream)
-        return Assignment(render_id, stream, next_up.sentence, worker, deadline)
+        render = RenderPlan(render_id, stream, next_up.sentence, next_up.chars, worker, now, due_at, plan.voice)
+        plan.open[render_id] = self._renders[render_id] = render
+        self._line.leave(stream)
+        self._seats.take(worker, render_id, now)
+        self._enter(stream, plan, now)
+        return Assignment(render_id, stream, next_up.sentence, worker, due_at, self._pace(plan))
+
+    def _waiting_s(self, plan: StreamPlan) -> float:
+        return self._rate.seconds(plan.voice, plan.waiting[0].chars)
+
+    def _remaining_s(self, render_id: int) -> float:
+        """Of audio that an open render has to make still; a cancelled one makes none."""
+        render = self._renders.get(render_id)
+        return max(0.0, self._rate.seconds(render.voice, render.chars) - render.audio_s) if render else 0.0
+
+    def _waiting(self, but: int) -> Iterator[StreamPlan]:
+        return (plan for stream, plan in self._streams.items() if plan.waiting and stream != but)
+
+    # Admission
+
+    def _begin_answer(self, stream: int, plan: StreamPlan, now: float) -> None:
+        plan.is_complete = False
+        plan.made_s = 0.0
+        plan.since = now
+        if plan.live and not self._fifo:
+            self._lobby.come(stream, plan.client)
+        else:
+            self._let_in(stream, plan, now)
+
+    def _let_in(self, stream: int, plan: StreamPlan, now: float) -> None:
+        if not plan.is_admitted:
+            plan.is_admitted = True
+            self._lobby.enter(stream, plan.client)
+        self._enter(stream, plan, now)
+
+    def _leave(self, plan: StreamPlan) -> None:
+        if plan.is_admitted:
+            plan.is_admitted = False
+            self._lobby.leave(plan.client)
+            self._look_at = 0.0
+
+    def _leave_if_done(self, plan: StreamPlan) -> None:
+        if plan.is_complete and plan.is_idle:
+            if plan.made_s:
+                self._answer_s.add(plan.made_s)
+            self._leave(plan)
+
+    def _admit(self, now: float) -> None:
+        """Let in whom the workers can carry."""
+        if not self._lobby or now < self._look_at or not self._seats.count:
+            return
+        listeners = self._listeners(now)
+        while self._lobby:
+            stream = self._lobby.next
+            newcomer = Listener(0.0, self._answer_left_s(self._streams[stream]))
+            if listeners and not carries([*listeners, newcomer], self._supply()):
+                self._look_at = now + self._limits.look_s
+                return
+            listeners.append(newcomer)
+            self._let_in(stream, self._streams[stream], now)
+
+    def _listeners(self, now: float) -> list[Listener]:
+        """Those who are inside; not clients that do not take what they have. What blocks a worker until it is done
+        counts against their slack."""
+        blocked_s = self._seats.blocked_s
+        return [
+            Listener(max(0.0, plan.audible_until(now) - now - blocked_s), self._answer_left_s(plan))
+            for plan in self._streams.values()
+            if plan.live and plan.is_admitted and plan.undelivered_s < self._limits.ahead_s
+            if not plan.is_idle or plan.audible_until(now) > now
+        ]
+
+    def _answer_left_s(self, plan: StreamPlan) -> float:
+        known_s = plan.left_s(self._rate.seconds)
+        if plan.is_complete:
+            return known_s
+        typical_s = (self._answer_s.value or 0.0) - plan.made_s
+        return max(known_s, typical_s, self._limits.answer_s)
+
+    def _supply(self) -> float:
+        """Seconds of audio per second that may be promised."""
+        return self._limits.supply * self._seats.supply(self._limits.unmeasured_listeners)
+
+    def _place_in_lobby(self, stream: int, now: float) -> Place:
+        before = self._lobby.up_to(stream)
+        if not self._seats.is_measured:
+            return Place(len(before), None)
+        newcomers = [self._answer_left_s(self._streams[other]) for other in before]
+        return Place(len(before), wait_s(self._listeners(now), newcomers, self._supply()))

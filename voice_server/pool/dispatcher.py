@@ -14,6 +14,7 @@ from voice_server.core import pcm as audio
 from voice_server.core.errors import BackendUnavailable, VoiceError
 from voice_server.core.limits import StreamLimits
 from voice_server.core.schedule import Assignment, Scheduler
+from voice_server.core.snapshot import Place, PoolSnapshot
 from voice_server.pool.worker import Ending, Worker
 from voice_server.wire.messages import Cancelled, Done, Failed, Ready, Render
 
@@ -57,20 +58,23 @@ class _Render:
 class Dispatcher:
     """The streams and workers of one backend. Implements WorkerOwner."""
 
-    def __init__(self, limits: StreamLimits) -> None:
-        self._scheduler = Scheduler(limits)
+    def __init__(self, limits: StreamLimits, *, fifo: bool = False) -> None:
+        self._scheduler = Scheduler(limits, fifo=fifo)
+        self._limits = limits
         self._loop = asyncio.get_running_loop()
         self._workers: dict[str, Worker] = {}
         self._sinks: dict[tuple[int, int], RenderSink] = {}  # of waiting sentences
         self._renders: dict[int, _Render] = {}  # open ones that somebody still wants
         self._next_stream = 1
         self._refusal: BackendUnavailable | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     # Streams
 
-    def open_stream(self, *, live: bool) -> int:
+    def open_stream(self, *, live: bool, client: str = "") -> int:
+        """`client` is who opened it: those of one client stand behind each other in line."""
         stream, self._next_stream = self._next_stream, self._next_stream + 1
-        self._scheduler.open_stream(stream, live=live)
+        self._scheduler.open_stream(stream, live=live, client=client)
         return stream
 
     def close_stream(self, stream: int) -> None:
@@ -88,6 +92,10 @@ class Dispatcher:
         self._scheduler.retry(stream, sentence, sink.chars, self._loop.time())
         self._pump()
 
+    def finish(self, stream: int) -> None:
+        """No more text will come in this answer."""
+        self._scheduler.finish(stream)
+
     def clear(self, stream: int) -> None:
         """Drop everything of a stream; its engines are told to let go. No sink of it hears anything any more."""
         self._scheduler.clear(stream)
@@ -104,11 +112,16 @@ class Dispatcher:
     def delivered(self, stream: int, audio_s: float, undelivered_s: float) -> None:
         """The client's socket took `audio_s`; `undelivered_s` of what was rendered for it is left."""
         self._scheduler.delivered(stream, audio_s, undelivered_s, self._loop.time())
+        self._correct(stream)
         if self._sinks:
             self._pump()
 
-    def position(self, stream: int) -> int:
-        return self._scheduler.position(stream, self._loop.time())
+    def place(self, stream: int) -> Place | None:
+        """Where it stands in the line; None when nothing of it waits."""
+        return self._scheduler.place(stream, self._loop.time())
+
+    def snapshot(self) -> PoolSnapshot:
+        return self._scheduler.snapshot(self._loop.time())
 
     def waiting(self, stream: int) -> int:
         return self._scheduler.waiting(stream)
@@ -120,6 +133,10 @@ class Dispatcher:
     @property
     def has_workers(self) -> bool:
         return bool(self._workers)
+
+    @property
+    def has_idle_worker(self) -> bool:
+        return self._scheduler.has_idle_worker
 
     def refuse(self, reason: BackendUnavailable | None) -> None:
         """No worker will come soon: tell everyone who waits, and everyone who comes. None: they are welcome again."""
@@ -137,11 +154,12 @@ class Dispatcher:
     def on_audio(self, worker: Worker, render_id: int, pcm: bytes) -> None:
         if render := self._renders.get(render_id):
             assert worker.ready is not None
-            self._scheduler.rendered(render_id, audio.duration_s(len(pcm), worker.ready.sample_rate))
+            audio_s = audio.duration_s(len(pcm), worker.ready.sample_rate)
+            self._scheduler.rendered(render_id, audio_s, self._loop.time())
             render.sink.on_audio(pcm)
 
     def on_end(self, worker: Worker, ending: Ending) -> None:
-        self._scheduler.released(ending.render_id, complete=isinstance(ending, Done))
+        self._scheduler.released(ending.render_id, self._loop.time(), complete=isinstance(ending, Done))
         if render := self._renders.pop(ending.render_id, None):
             match ending:
                 case Done():
@@ -154,7 +172,7 @@ class Dispatcher:
 
     def on_lost(self, worker: Worker, renders: frozenset[int], reason: str) -> None:
         for render_id in renders:
-            self._scheduler.released(render_id)
+            self._scheduler.released(render_id, self._loop.time())
         self._scheduler.worker_gone(worker.name)
         self._workers.pop(worker.name, None)
         for render_id in sorted(renders):
@@ -165,21 +183,47 @@ class Dispatcher:
     # Inside
 
     def _pump(self) -> None:
-        for assignment in self._scheduler.assign(self._loop.time()):
+        now = self._loop.time()
+        for assignment in self._scheduler.assign(now):
             self._start(assignment)
         if self._refusal and not self._workers:
             self._refuse_waiting(self._refusal)
+        if self._sinks and self._timer is None:
+            self._timer = self._loop.call_later(self._limits.look_s, self._look_again)
+
+    def _look_again(self) -> None:
+        """Time alone may let somebody in, or make a sentence urgent enough for a seat beside others."""
+        self._timer = None
+        if self._workers:
+            self._pump()
 
     def _start(self, assignment: Assignment) -> None:
         worker = self._workers[assignment.worker]
         sink = self._sinks.pop((assignment.stream, assignment.sentence))
         self._renders[assignment.render_id] = _Render(worker, assignment.stream, sink)
         request = sink.request()
-        due_in_s = assignment.deadline - self._loop.time()
-        wanted = (request.text, request.voice, request.options)
-        worker.render(Render(assignment.render_id, *wanted, due_in_s, dict(request.sample)))
+        self._scheduler.speaks(assignment.render_id, request.voice)
+        worker.render(
+            Render(
+                assignment.render_id,
+                request.text,
+                request.voice,
+                request.options,
+                due_in_s=assignment.deadline - self._loop.time(),
+                sample=dict(request.sample),
+                pace=assignment.pace,
+            )
+        )
         assert worker.ready is not None
         sink.on_started(worker.name, worker.ready)
+
+    def _correct(self, stream: int) -> None:
+        """Tell the workers that step between renders which deadlines have moved otherwise than they think."""
+        now = self._loop.time()
+        for render_id, due_at in self._scheduler.corrections(stream, now):
+            worker = self._renders[render_id].worker
+            if worker.ready and worker.ready.capacity > 1:
+                worker.deadline(render_id, due_at - now)
 
     def _cancel(self, render_id: int) -> None:
         if render := self._renders.pop(render_id, None):

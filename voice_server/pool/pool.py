@@ -22,9 +22,9 @@ class Pool:
     `ready` is the last handshake of a worker: sample rate, voices and capacity are the same for all of them.
     """
 
-    def __init__(self, name: str, specs: Sequence[WorkerSpec], limits: Limits) -> None:
+    def __init__(self, name: str, specs: Sequence[WorkerSpec], limits: Limits, *, fifo: bool = False) -> None:
         self.name = name
-        self.dispatcher = Dispatcher(limits.stream)
+        self.dispatcher = Dispatcher(limits.stream, fifo=fifo)
         self.ready: Ready | None = None
         self._specs = specs
         self._supervisors: list[Supervisor] = []

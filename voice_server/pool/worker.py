@@ -179,7 +179,7 @@ class Worker:
                 self._disown(text)
                 self._timer = self._loop.call_later(self._limits.stop_s, self._kill_after_dump)
             case Progress(text):
-                self.stage = text
+                self.stage = self.stage if self.ready else text
                 self._liveness.heard(now)
             case _:
                 self._liveness.heard(now)

@@ -156,6 +156,7 @@ class Stream:
             self._keep_mark(_Mark.DONE)
             return
         self.flush()
+        self._dispatcher.finish(self._id)
         self._finishing = True
         self._end_if_complete()
 
@@ -211,9 +212,9 @@ class Stream:
         return len(self._sentences) == 1 and self._dispatcher.waiting_streams >= room
 
     def _tell_position(self, sentence: Sentence) -> None:
-        position = self._dispatcher.position(self._id)
-        if position and len(self._sentences) == 1 and sentence.index in self._sentences:
-            self._emit(SentenceQueued(position, "busy" if self._dispatcher.has_workers else "loading"))
+        place = self._dispatcher.place(self._id)
+        if place and len(self._sentences) == 1 and sentence.index in self._sentences:
+            self._emit(SentenceQueued(place.position, "busy" if self._dispatcher.has_workers else "loading"))
             self._arm_wait_timer()
 
     def _arm_idle_timer(self) -> None:

@@ -79,7 +79,7 @@ GATEWAY_MAY_SAY: Dict[State, _Kinds] = {
 WORKER_MAY_SAY: Dict[State, _Kinds] = {
     State.LOADING: (Hello, Progress, Ready, LoadFailed, Pong),
     State.IDLE: (Pong,),
-    State.BUSY: (Audio, *_ENDS, Pong),
+    State.BUSY: (Audio, Progress, *_ENDS, Pong),
     State.STOPPING: (Hello, Progress, Ready, LoadFailed, Audio, *_ENDS, Pong),
 }
 
@@ -152,13 +152,13 @@ class Conversation:
             self._refuse(Side.WORKER, f"{message.type} before hello")
         if isinstance(message, Hello):
             self._on_hello(message)
-        elif isinstance(message, (Progress, Ready, LoadFailed)):
+        elif isinstance(message, (Ready, LoadFailed)) or (isinstance(message, Progress) and not self._ready):
             self._on_loading(message)
         elif isinstance(message, Audio):
             return self._on_audio(message)
         elif isinstance(message, Pong):
             self._on_pong(message)
-        else:
+        elif not isinstance(message, Progress):
             self._on_end(message)
         return message
 

@@ -50,6 +50,7 @@ class Render:
     options: Dict[str, Any] = field(default_factory=dict)
     due_in_s: float = 0.0  # when the listener runs out of audio, from now; the most urgent open render is stepped first
     sample: Dict[str, Any] = field(default_factory=dict)  # of a voice to be cloned: "path" and "transcript"
+    pace: float = 1.0  # by how many seconds each second of its audio moves the deadline on
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class Hello:
 
 @dataclass(frozen=True)
 class Progress:
-    """What a loading worker is busy with; each one proves that it is alive."""
+    """What a worker is busy with that has no audio to show: it loads, or a render prepares. Proves that it is alive."""
 
     type: ClassVar[str] = "progress"
     text: str

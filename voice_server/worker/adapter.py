@@ -49,7 +49,8 @@ class Adapter(Protocol):
         Yields mono chunks, float32 or float64 in [-1, 1], of shape (n,) or (1, n), as soon as each is there: about
         80 ms is good, since a cancel takes effect between two chunks. Samples beyond the range are clipped; NaN and
         infinity become silence. Closing the generator cancels the render (use try/finally to clean up). A generator
-        whose engine hit its length cap may `return TRUNCATED`. No audio at all is a failure, `empty_audio`.
+        whose engine hit its length cap may `return TRUNCATED`. An empty chunk says that work goes on and there is
+        nothing to be heard yet. No audio at all is a failure, `empty_audio`.
 
         Raises BackendError to name a cause; anything else is reported as `render_failed`, or `out_of_memory` if it is
         a MemoryError or its text says so. The adapter must be usable after an exception, unless it says `fatal`.

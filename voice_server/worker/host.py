@@ -1,7 +1,8 @@
 """Runs the open renders of one adapter on the main thread, one chunk at a time, the most urgent one first.
 
-Between two chunks the gateway's commands are carried out, so a cancel costs at most the chunk being computed. Whatever
-an engine raises ends its render, never the host.
+Most urgent is the one whose listener runs out first; every chunk moves that on, and the gateway says when it moved
+otherwise. Between two chunks the gateway's commands are carried out, so a cancel costs at most the chunk being
+computed. Whatever an engine raises ends its render, never the host.
 """
 
 from __future__ import annotations
@@ -12,20 +13,25 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator
 
-from voice_server.wire.messages import Audio, Cancel, Cancelled, Deadline, Done, Message, Render, Stop
+from voice_server.wire.messages import Audio, Cancel, Cancelled, Deadline, Done, Message, Progress, Render, Stop
 from voice_server.worker.adapter import TRUNCATED, Adapter, BackendError
 from voice_server.worker.failures import render_failed
-from voice_server.worker.pcm import pieces, to_pcm
+from voice_server.worker.pcm import duration_s, pieces, to_pcm
 
 if TYPE_CHECKING:
     from voice_server.worker.link import Link
+
+
+_GIVE_WAY_S = 0.25  # what a listener must have left, for a step of the slowest engines
+_SHOW_LIFE_S = 1.0  # the gateway's patience is many times this
 
 
 @dataclass
 class _Open:
     render_id: int
     chunks: Iterator[object]
-    due_at: float  # monotonic seconds
+    due_at: float  # monotonic seconds: when the listener needs its next audio
+    pace: float  # by how many seconds each second of audio moves that on
     said: int = 0  # audio messages
 
 
@@ -40,6 +46,7 @@ class Host:
         self._link = link
         self._clock = clock
         self._open: Dict[int, _Open] = {}
+        self._life_shown_at = 0.0
 
     def serve(self) -> None:
         """Render until the gateway says stop."""
@@ -75,8 +82,9 @@ class Host:
         except Exception as error:
             self._fail(command.render_id, error)
         else:
-            due_at = self._clock() + command.due_in_s
-            self._open[command.render_id] = _Open(command.render_id, chunks, due_at)
+            now = self._life_shown_at = self._clock()
+            due_at = now + command.due_in_s
+            self._open[command.render_id] = _Open(command.render_id, chunks, due_at, command.pace)
 
     def _step(self, render: _Open) -> None:
         try:
@@ -88,9 +96,21 @@ class Host:
             _close(render.chunks)
             self._fail(render.render_id, error)
         else:
-            self._say_audio(render, pcm)
+            if pcm:
+                self._say_audio(render, pcm)
+            else:
+                self._show_life(render)
+
+    def _show_life(self, render: _Open) -> None:
+        """An empty chunk: the engine works on something that nobody hears. It gives way to whoever runs dry soon."""
+        now = self._clock()
+        render.due_at = max(render.due_at, now + _GIVE_WAY_S)
+        if now >= self._life_shown_at + _SHOW_LIFE_S:
+            self._life_shown_at = now
+            self._link.say(Progress(f"render {render.render_id} has nothing to say yet"))
 
     def _say_audio(self, render: _Open, pcm: bytes) -> None:
+        render.due_at += render.pace * duration_s(pcm, self._adapter.sample_rate)
         for piece in pieces(pcm):
             self._link.say(Audio(render.render_id, render.said, piece))
             render.said += 1

@@ -9,6 +9,7 @@ import numpy as np
 from voice_server.wire.messages import AUDIO_FRAME_BYTES
 
 _FULL_SCALE = 32767.0
+_SAMPLE_BYTES = 2
 _FRAME_PCM_BYTES = AUDIO_FRAME_BYTES // 10 * 9 // 2 * 2  # whole samples, and room for the rest of the message
 
 
@@ -27,6 +28,10 @@ def to_pcm(chunk: object) -> bytes:
     samples = np.nan_to_num(chunk.reshape(-1), nan=0.0, posinf=0.0, neginf=0.0)
     pcm: bytes = np.rint(np.clip(samples, -1.0, 1.0) * _FULL_SCALE).astype("<i2").tobytes()
     return pcm
+
+
+def duration_s(pcm: bytes, sample_rate: int) -> float:
+    return len(pcm) / (_SAMPLE_BYTES * sample_rate)
 
 
 def pieces(pcm: bytes, limit: int = _FRAME_PCM_BYTES) -> Iterator[bytes]:

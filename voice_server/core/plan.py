@@ -1,0 +1,105 @@
+"""Where one stream stands: what waits, what is being rendered, and when its listener will need it. Pure.
+
+A deadline is the instant at which the listener will have played everything before. While audio is played as fast as
+time passes it stands still, whatever is rendered or delivered meanwhile; only a gap, a slow client or a sentence that
+turned out shorter than it looked move it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from voice_server.core.snapshot import Place, RenderState, StreamState
+
+Seconds = Callable[[str, int], float]  # of audio that a voice takes for so many characters
+
+
+@dataclass(slots=True)
+class Waiting:
+    sentence: int
+    chars: int
+    since: float
+
+
+@dataclass(slots=True)
+class RenderPlan:
+    render_id: int
+    stream: int
+    sentence: int
+    chars: int
+    worker: str
+    started_at: float
+    due_at: float  # as the worker was told, moved on by what it rendered since
+    voice: str = ""
+    audio_s: float = 0.0
+
+    def state(self, now: float) -> RenderState:
+        due_in_s = self.due_at - now
+        return RenderState(self.render_id, self.stream, self.sentence, self.worker, self.voice, self.audio_s, due_in_s)
+
+
+@dataclass(slots=True)
+class StreamPlan:
+    live: bool
+    client: str
+    waiting: deque[Waiting] = field(default_factory=deque)
+    open: dict[int, RenderPlan] = field(default_factory=dict)  # by render id
+    ended: dict[int, float] = field(default_factory=dict)  # sentence -> audio_s of renders that overtook an open one
+    runs_out_at: float = 0.0  # when the delivered audio will have been heard
+    undelivered_s: float = 0.0  # rendered, not yet handed to the client's socket
+    made_s: float = 0.0  # audio of this answer
+    voice: str = ""  # of its latest render
+    is_admitted: bool = False
+    is_complete: bool = False  # no more text will come in this answer
+    since: float = 0.0  # when this answer's first sentence came
+
+    @property
+    def is_idle(self) -> bool:
+        return not self.waiting and not self.open
+
+    @property
+    def has_spoken(self) -> bool:
+        """Something of this answer can be heard already."""
+        return self.made_s > 0
+
+    def audible_until(self, now: float) -> float:
+        """When the listener will have played all that is rendered."""
+        return max(self.runs_out_at, now) + self.undelivered_s if self.undelivered_s > 0 else self.runs_out_at
+
+    def next_due(self, now: float, seconds: Seconds) -> float:
+        """When the first waiting sentence is needed: nothing of it can be before it was said."""
+        open_s = sum(self._remaining_s(render, seconds) for render in self.open.values())
+        return max(self.audible_until(now) + open_s, self.waiting[0].since)
+
+    def due(self, render: RenderPlan, now: float, seconds: Seconds) -> float:
+        """When the next audio of an open render is needed."""
+        later = sum(other.audio_s for other in self.open.values() if other.sentence > render.sentence)
+        later += sum(audio_s for sentence, audio_s in self.ended.items() if sentence > render.sentence)
+        before = sum(
+            self._remaining_s(other, seconds) for other in self.open.values() if other.sentence < render.sentence
+        )
+        ahead_s = max(0.0, self.undelivered_s - later) + before
+        return (max(self.runs_out_at, now) if ahead_s else self.runs_out_at) + ahead_s
+
+    def close(self, render: RenderPlan, *, complete: bool) -> None:
+        """The engine is done with it."""
+        del self.open[render.render_id]
+        if complete:
+            self.ended[render.sentence] = render.audio_s
+        first = min((other.sentence for other in self.open.values()), default=None)
+        self.ended = {} if first is None else {key: value for key, value in self.ended.items() if key > first}
+
+    def left_s(self, seconds: Seconds) -> float:
+        """Of audio that the known text still needs."""
+        open_s = sum(self._remaining_s(render, seconds) for render in self.open.values())
+        return open_s + seconds(self.voice, sum(waiting.chars for waiting in self.waiting))
+
+    def state(self, stream: int, place: Place | None, now: float) -> StreamState:
+        ahead_s = max(0.0, self.audible_until(now) - now)
+        told = (self.live, self.client, self.is_admitted, place, ahead_s, self.made_s)
+        return StreamState(stream, *told, waiting=len(self.waiting), open=list(self.open))
+
+    def _remaining_s(self, render: RenderPlan, seconds: Seconds) -> float:
+        return max(0.0, seconds(render.voice, render.chars) - render.audio_s)
