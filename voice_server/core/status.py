@@ -47,9 +47,9 @@ class StreamStatus:
     runs_out_in_s: float  # what the client has got by now
     waiting: int  # sentences
     open_renders: int
-    admitted: bool
-    position: int  # in the line of streams that were not admitted yet, from 1; 0: not in it
-    eta_s: float | None  # until it is admitted
+    admitted: bool  # False: the workers cannot carry one more listener now
+    position: int  # in the line of streams of which something waits, from 1; 0: not in it
+    eta_s: float | None  # until a worker takes its next sentence, as far as speeds are known
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,8 @@ def build_app(house: House) -> Starlette:
             Route("/loras/unload", loras.unload, methods=["POST"]),
             Route("/health", info.health),
             Route("/ready", info.ready),
+            Route("/status", info.status),
+            Route("/metrics", info.metrics),
         ],
         middleware=[Middleware(GateMiddleware, gate=house.gate)],
     )

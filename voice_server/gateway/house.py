@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from typing import Protocol
 
+from voice_server import __version__
 from voice_server.core.errors import UnknownBackend
 from voice_server.core.limits import Limits
+from voice_server.core.status import ServerStatus
 from voice_server.gateway.security import Gate
+from voice_server.gateway.status import look
+from voice_server.observe import Metrics
 from voice_server.stream.backend import Backend
 
 
@@ -28,6 +33,10 @@ class House:
         self.guests: set[Guest] = set()
         self.is_draining = False
         self.is_evicted = False
+        self.metrics = Metrics(lambda: map(look, backends))
+        for backend in backends:
+            backend.measures = self.metrics.of(backend.name)
+        self._opened_at = time.monotonic()
 
     def backend(self, name: str) -> Backend:
         """The backend of this name, the default one for "". Raises UnknownBackend."""
@@ -44,6 +53,11 @@ class House:
             return "shutting down"
         problems = [backend.pool.problem for backend in self.backends.values()]
         return "; ".join(problems) if all(problems) else ""
+
+    @property
+    def status(self) -> ServerStatus:
+        uptime_s = time.monotonic() - self._opened_at
+        return ServerStatus(__version__, uptime_s, self.is_draining, tuple(map(look, self.backends.values())))
 
     # Shutting down
 

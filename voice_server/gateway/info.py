@@ -1,16 +1,18 @@
-"""The doors that only tell: `/`, `/voices`, `/backends`, `/health`, `/ready`."""
+"""The doors that only tell: `/`, `/voices`, `/backends`, `/health`, `/ready`, `/status`, `/metrics`."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Any
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from voice_server.core.errors import VoiceError
 from voice_server.gateway.house import House
 from voice_server.gateway.security import error_response
+from voice_server.observe import CONTENT_TYPE
 from voice_server.stream.backend import Backend
 
 
@@ -51,6 +53,18 @@ def _describe(backend: Backend) -> dict[str, Any]:
         "options": {name: asdict(spec) for name, spec in backend.config.opts.items()},
         "workers": [asdict(slot) for slot in backend.pool.slots],
     }
+
+
+async def status(request: Request) -> Response:
+    """Who renders what, and who waits for it: `top` shows it."""
+    house: House = request.app.state.house
+    return Response(msgspec.json.encode(house.status), media_type="application/json")
+
+
+async def metrics(request: Request) -> Response:
+    """For Prometheus."""
+    house: House = request.app.state.house
+    return Response(house.metrics.text(), headers={"content-type": CONTENT_TYPE})
 
 
 async def health(request: Request) -> JSONResponse:

@@ -1,0 +1,70 @@
+"""One look at a backend: what its slots, its scheduler and its streams each know, put together.
+
+Costs nothing until somebody looks. No text of a client is in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from voice_server.core.listening import Listening, NoMeasures
+from voice_server.core.snapshot import RenderState, StreamState, WorkerState
+from voice_server.core.status import BackendStatus, RenderStatus, StreamStatus, WorkerStatus, stream_state
+from voice_server.pool.supervisor import SlotStatus
+from voice_server.stream.backend import Backend
+
+_NOBODY = Listening(NoMeasures())
+
+
+def look(backend: Backend) -> BackendStatus:
+    pool = backend.pool.dispatcher.snapshot()
+    known = {worker.name: worker for worker in pool.workers}
+    renders = [_render(backend, render) for render in pool.renders]
+    workers = (
+        _worker(slot, known.get(slot.name), [told for name, told in renders if name == slot.name])
+        for slot in backend.pool.slots
+    )
+    streams = (_stream(backend, stream) for stream in pool.streams)
+    return BackendStatus(backend.name, pool.deadline_misses, tuple(workers), tuple(streams))
+
+
+def _render(backend: Backend, render: RenderState) -> tuple[str, RenderStatus]:
+    """With the name of its worker."""
+    voice = backend.voice_name(render.voice)
+    return render.worker, RenderStatus(render.stream, render.sentence, voice, render.audio_s, render.due_in_s)
+
+
+def _worker(slot: SlotStatus, known: WorkerState | None, renders: list[RenderStatus]) -> WorkerStatus:
+    return WorkerStatus(
+        name=slot.name,
+        state=slot.state,
+        stage=slot.detail if slot.state == "loading" else "",  # in other states an engine's own words, or a client's
+        pid=slot.pid,
+        restarts=slot.restarts,
+        capacity=known.capacity if known else 0,
+        open_renders=slot.open_renders,
+        real_time_factor=known.rtf if known else None,
+        first_chunk_s=known.first_chunk_s if known else None,
+        renders=tuple(renders),
+    )
+
+
+def _stream(backend: Backend, plan: StreamState) -> StreamStatus:
+    stream = backend.streams.get(plan.stream)
+    now = asyncio.get_running_loop().time()
+    listening = stream.listening if stream and plan.live else _NOBODY
+    return StreamStatus(
+        id=plan.stream,
+        live=plan.live,
+        client=plan.client,
+        voice=stream.voice if stream else "",
+        state=stream_state(ahead_s=plan.ahead_s, waiting=plan.waiting, open_renders=len(plan.open)),
+        heard_s=listening.heard_s(now),
+        ahead_s=plan.ahead_s,
+        runs_out_in_s=listening.runs_out_in_s(now),
+        waiting=plan.waiting,
+        open_renders=len(plan.open),
+        admitted=plan.admitted,
+        position=plan.place.position if plan.place else 0,
+        eta_s=plan.place.eta_s if plan.place else None,
+    )
