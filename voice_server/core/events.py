@@ -33,6 +33,7 @@ class SentenceAccepted:
 class SentenceQueued:
     position: int  # in the line of waiting streams, from 1
     reason: str  # "busy" or "loading"
+    eta_s: float | None = None  # from now until it is rendered; None: nobody knows
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,5 @@
-"""Cuts a sentence that does not end: at a clause mark when it is long, anywhere harmless when it is too long.
+"""Cuts a sentence before its end: at a clause mark when it is long, anywhere harmless when it is too long, and behind
+its first clause when somebody waits for the first word.
 
 Promises: a cut depends only on the characters read up to the one that forced it, and never splits a visible character
 or a `[laugh]` tag.
@@ -14,6 +15,9 @@ from voice_server.core.limits import TextLimits
 
 # An ASCII mark needs white space after it: 1,000 and 10:30 are no clauses.
 _CLAUSE_END = re.compile(r"[,;:]\s|[、，；：—]")
+_FIRST_CLAUSE_END = re.compile(rf"(?<![\d.])(?:{_CLAUSE_END.pattern})")  # not in "March 3, 2024", nor behind "e.g.,"
+_ASIDE = re.compile(r"\([^()]*\)|\[[^\[\]]*\]")
+_PAIRS = [(pair[0], pair[1]) for pair in "() [] {} “” «» 「」 『』 （） 《》 【】".split()]
 _OPEN_TAG = re.compile(r"\[[\w -]{0,40}\Z")
 _TAG_CHARS = 42
 
@@ -35,6 +39,21 @@ def length_cut(text: str, limits: TextLimits) -> LengthCut | None:
     if clause:
         return LengthCut(clause.end(), clause.end())
     return LengthCut(hard + 1, _hard_cut(text, hard)) if len(text) > hard else None
+
+
+def clause_cut(text: str, limits: TextLimits) -> int:
+    """Where the first clause of `text` ends that is long enough to be spoken ahead of the rest; 0: there is none."""
+    ends = (match.end() for match in _FIRST_CLAUSE_END.finditer(text))
+    return next((end for end in ends if _stands_alone(text[:end], limits)), 0)
+
+
+def _stands_alone(clause: str, limits: TextLimits) -> bool:
+    """Nothing is open in it, and there is enough to say outside of its brackets: those may hold a voice's description
+    or a link."""
+    plain = _ASIDE.sub("", clause)
+    is_open = any(plain.count(begin) != plain.count(end) for begin, end in _PAIRS)
+    is_quoting = plain.count('"') % 2 or plain.count("`") % 2
+    return not is_open and not is_quoting and len(plain.strip()) >= limits.eager_clause_chars
 
 
 def _hard_cut(text: str, hard: int) -> int:

@@ -54,6 +54,11 @@ class ReorderBuffer:
     def is_empty(self) -> bool:
         return self._head == self._next
 
+    @property
+    def has_begun(self) -> bool:
+        """There was a sentence."""
+        return self._next > 0
+
     def open(self, text: str) -> int:
         """A new last sentence; returns its index."""
         self._sentences[self._next] = _Sentence(text)

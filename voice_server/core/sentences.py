@@ -5,7 +5,7 @@ Promises, for every way of cutting the text into tokens:
 - joined they are the text, but for white space after its last sentence;
 - none is white space only, and none is longer than the hard limit (white space around it not counted);
 - time is linear in the text, whatever it holds.
-Only `idle` depends on time, and only the caller knows it.
+Only `idle` and `take_clause` depend on when they are called, and only the caller knows why.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from voice_server.core.abbreviations import (
     ends_before_character,
     ends_before_word,
 )
-from voice_server.core.length_cut import length_cut
+from voice_server.core.length_cut import clause_cut, length_cut
 from voice_server.core.limits import TextLimits
 
 _DEFAULTS = TextLimits()
@@ -72,6 +72,11 @@ class SentenceSplitter:
         """The model stalled: doubtful ends are taken for true ones."""
         return list(self._cuts(is_last=True))
 
+    def take_clause(self) -> str:
+        """The first clause of the open sentence, if it is long enough to be spoken ahead of the rest; else ""."""
+        cut = clause_cut(self._open[: self._decided], self._limits)
+        return self._cut_off(cut) if cut else ""
+
     def flush(self) -> list[str]:
         """Return everything left, also an unfinished sentence; the splitter is as new afterwards."""
         sentences = list(self._cuts(is_last=True))
@@ -103,12 +108,15 @@ class SentenceSplitter:
 
     def _cuts(self, is_last: bool) -> Iterator[str]:
         while cut := self._next_cut(is_last):
-            sentence = "".join(self._blank) + self._open[:cut]
-            rest = self._open[cut:]
-            self._emitted_chars += cut
-            self._blank, self._open, self._decided = [], "", 0
-            self._append(rest)
-            yield sentence
+            yield self._cut_off(cut)
+
+    def _cut_off(self, cut: int) -> str:
+        sentence = "".join(self._blank) + self._open[:cut]
+        rest = self._open[cut:]
+        self._emitted_chars += cut
+        self._blank, self._open, self._decided = [], "", 0
+        self._append(rest)
+        return sentence
 
     def _next_cut(self, is_last: bool) -> int:
         """Where the open sentence ends, 0 when that is not known yet.
@@ -194,3 +202,10 @@ def join_short(sentences: list[str], first: bool, limits: TextLimits = _DEFAULTS
             joined.append(sentence)
         can_join = len(_WORD.findall(joined[-1])) < _SHORT_WORDS
     return joined
+
+
+def split_clause(sentence: str, limits: TextLimits = _DEFAULTS) -> list[str]:
+    """A sentence as its first clause and the rest, where both are long enough to be spoken alone."""
+    cut = clause_cut(sentence, limits)
+    is_worth_it = cut and len(sentence[cut:].strip()) >= limits.eager_clause_chars
+    return [sentence[:cut], sentence[cut:]] if is_worth_it else [sentence]

@@ -104,8 +104,9 @@ def message_of(event: Event) -> dict[str, Any]:
             return {"type": "format", **_format(rate)}
         case SentenceAccepted(index, text):
             return {"type": "sentence", "event": "accepted", "index": index, "text": text}
-        case SentenceQueued(position, reason):
-            return {"type": "queued", "position": position, "reason": reason}
+        case SentenceQueued(position, reason, eta_s):
+            queued = {"type": "queued", "position": position, "reason": reason}
+            return queued if eta_s is None else {**queued, "eta_ms": round(eta_s * 1000)}
         case SentenceRendering(index, text, queue_depth, worker):
             short = text if len(text) <= SENTENCE_CHARS else text[:SENTENCE_CHARS] + "..."
             said = {"type": "generating", "sentence": short, "queue_depth": queue_depth}

@@ -71,6 +71,11 @@ class Gate:
             del self._inside[address]
 
 
+def address_of(connection: HTTPConnection) -> str:
+    """Of the client, as connections are counted; "" where it has none."""
+    return connection.client.host if connection.client else ""
+
+
 def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
@@ -86,9 +91,10 @@ class GateMiddleware:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        address = scope["client"][0] if scope.get("client") else ""
+        connection = HTTPConnection(scope)
+        address = address_of(connection)
         try:
-            self._gate.check_token(HTTPConnection(scope))
+            self._gate.check_token(connection)
             self._gate.enter(address)
         except VoiceError as error:
             await _refuse(error, scope, receive, send)

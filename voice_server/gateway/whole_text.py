@@ -18,7 +18,7 @@ from voice_server.core.limits import Limits
 from voice_server.core.pcm import wav_header
 from voice_server.gateway.bodies import read_body
 from voice_server.gateway.house import House
-from voice_server.gateway.security import error_response
+from voice_server.gateway.security import address_of, error_response
 from voice_server.gateway.sockets import NORMAL_CLOSURE, POLICY_VIOLATION, abort, say_and_close, until_left
 from voice_server.stream.backend import Backend
 from voice_server.stream.outbox import Outbox
@@ -84,7 +84,7 @@ async def _collect(request: Request, backend: Backend, wanted: TtsRequest, rate:
         elif isinstance(event, Problem):
             raise event.error
 
-    settings = StreamSettings(live=False, sample_rate=rate)
+    settings = StreamSettings(live=False, sample_rate=rate, client=address_of(request))
     if not await _speak(backend, wanted, settings, limits, take, _until_gone(request)):
         raise ClientDisconnect
     if not pcm:
@@ -103,7 +103,8 @@ async def _stream(websocket: WebSocket, house: House) -> None:
             await websocket.send_text(_problem(event.error))
 
     backend = house.backend(query.get("backend", ""))
-    if await _speak(backend, wanted, StreamSettings(), house.limits, send, until_left(websocket)):
+    settings = StreamSettings(client=address_of(websocket))
+    if await _speak(backend, wanted, settings, house.limits, send, until_left(websocket)):
         await say_and_close(websocket, json.dumps({"done": True}), NORMAL_CLOSURE)
 
 

@@ -18,6 +18,7 @@ from voice_server.core.errors import (
     VoiceError,
 )
 from voice_server.core.limits import StreamLimits
+from voice_server.core.pauses import SilenceTrim
 from voice_server.core.pcm import Resampler
 from voice_server.pool.dispatcher import RenderRequest
 from voice_server.wire.messages import Done, Failed, Ready
@@ -32,6 +33,9 @@ class SentenceOwner(Protocol):
     """The stream, as one of its sentences sees it."""
 
     sample_rate: int
+
+    @property
+    def trims_silence(self) -> bool: ...
 
     def request_for(self, spoken: str) -> RenderRequest: ...
 
@@ -61,6 +65,7 @@ class Sentence:
         self._deaths = 0
         self._exact = False
         self._resampler: Resampler | None = None
+        self._trim: SilenceTrim | None = None
         self._pcm_bytes = 0  # of this attempt
         seconds = max(limits.sentence_min_s, limits.seconds_per_char * len(spoken))
         self._cap_bytes = audio.byte_count(seconds, owner.sample_rate)
@@ -78,6 +83,7 @@ class Sentence:
         self._exact = ready.deterministic
         same = ready.sample_rate == self._owner.sample_rate
         self._resampler = None if same else Resampler(ready.sample_rate, self._owner.sample_rate)
+        self._trim = SilenceTrim(self._owner.sample_rate) if self._owner.trims_silence else None
         self._owner.on_rendering(self, worker)
 
     def on_audio(self, pcm: bytes) -> None:
@@ -112,9 +118,10 @@ class Sentence:
         self._end(error)
 
     def _forward(self, pcm: bytes) -> None:
-        self._pcm_bytes += len(pcm)
-        if pcm:
-            self._owner.on_sentence_audio(self, pcm)
+        self._pcm_bytes += len(pcm)  # also what is trimmed: an engine that is silent for ever must be stopped too
+        wanted = self._trim.push(pcm) if self._trim else pcm
+        if wanted:
+            self._owner.on_sentence_audio(self, wanted)
 
     def _end(self, error: VoiceError | None) -> None:
         self._owner.on_sentence_end(self, error)

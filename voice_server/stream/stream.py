@@ -8,16 +8,11 @@ raised to the door, which reports them; they leave the answer as it was.
 from __future__ import annotations
 
 import asyncio
-import random
-import zlib
-from collections import deque
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
 from voice_server.core import pcm as audio
-from voice_server.core.descriptions import take_description
-from voice_server.core.errors import BadMessage, Overloaded, Poisoned, TextTooLong, UnknownVoice, VoiceError
+from voice_server.core.errors import BadMessage, Overloaded, Poisoned, TextTooLong, VoiceError
 from voice_server.core.events import (
     AnswerCancelled,
     AnswerDone,
@@ -26,26 +21,21 @@ from voice_server.core.events import (
     FormatChanged,
     Problem,
     SentenceAccepted,
-    SentenceQueued,
     SentenceRendering,
     StreamReady,
 )
 from voice_server.core.limits import Limits
 from voice_server.core.listening import Listening, NoMeasures
 from voice_server.core.reorder import ReorderBuffer
-from voice_server.core.sentences import SentenceSplitter, join_short
+from voice_server.core.sentences import SentenceSplitter, join_short, split_clause
 from voice_server.core.speakable import Speakable
 from voice_server.pool.dispatcher import RenderRequest
 from voice_server.stream.backend import Backend
+from voice_server.stream.later import Later, Mark
 from voice_server.stream.outbox import Outbox
+from voice_server.stream.patience import Patience
 from voice_server.stream.sentence import Sentence
-
-_SEED_MASK = 2**31 - 1  # a seed of 31 bits fits every engine
-
-
-class _Mark(Enum):
-    FLUSH = "flush"
-    DONE = "done"
+from voice_server.stream.speaker import Speaker
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +45,7 @@ class StreamSettings:
     live: bool = True  # somebody listens while it renders; False: a whole file is wanted
     sample_rate: int = 0  # Hz; 0 is the gateway's default
     speakable: bool = True  # turn Markdown, URLs and emoji into something an engine can say
+    client: str = ""  # who opened it, as an address: the streams of one client stand behind each other in line
 
 
 class Stream:
@@ -67,18 +58,14 @@ class Stream:
         self._outbox = outbox
         self._limits = limits
         self._loop = asyncio.get_running_loop()
-        self._id = self._dispatcher.open_stream(live=settings.live)
-        self._makes_speakable = settings.speakable
-        self._voice = ""  # as the client named it
-        self._defaults = backend.default_options
-        self._options = backend.validate_options(self._defaults)
-        self._seed = random.getrandbits(31)
+        self._settings = settings
+        self._id = self._dispatcher.open_stream(live=settings.live, client=settings.client)
+        self._speaker = Speaker(backend)
+        self._patience = Patience(self._dispatcher, self._id, limits.stream, self._emit, self._give_up)
+        self._later = Later(limits.text)  # said after `finish`, for the next answer
         self._splitter = SentenceSplitter(limits.text)
         self._idle_timer: asyncio.TimerHandle | None = None
-        self._wait_timer: asyncio.TimerHandle | None = None
         self._poisonous = 0
-        self._later: deque[str | _Mark] = deque()  # said after `finish`, for the next answer
-        self._later_chars = 0
         self._given_up = False
         outbox.on_delivered = self._on_delivered
         self.listening = Listening(backend.measures if settings.live else NoMeasures())
@@ -86,13 +73,14 @@ class Stream:
         self._new_answer()
 
     def _new_answer(self) -> None:
-        self._reorder = ReorderBuffer(self.sample_rate, self._limits.stream.retry_fade_s)
+        pause_s = self._backend.config.pause_s if self.trims_silence else 0.0
+        self._reorder = ReorderBuffer(self.sample_rate, self._limits.stream.retry_fade_s, pause_s)
         self._speakable = Speakable()
         self._sentences: dict[int, Sentence] = {}  # not ended yet
         self._chars = 0
         self._waiting_chars = 0  # of sentences that have not ended
         self._finishing = False
-        self._design = ""  # the voice that the answer's own first words describe
+        self._speaker.begin_answer()
 
     # What the door says
 
@@ -108,17 +96,16 @@ class Stream:
 
     @property
     def voice(self) -> str:
-        return self._backend.voice_name(self._current_voice())
+        return self._backend.voice_name(self._speaker.voice)
 
     def greet(self) -> None:
-        self._emit(StreamReady(self._backend.name, self._current_voice(), self.sample_rate))
+        self._emit(StreamReady(self._backend.name, self._speaker.voice, self.sample_rate))
 
     def set_voice(self, name: str) -> None:
-        self._backend.resolve_voice(name)
-        self._voice = name
+        self._speaker.set_voice(name)
 
     def set_options(self, values: dict[str, Any]) -> None:
-        self._options = self._backend.validate_options({**self._defaults, **values})
+        self._speaker.set_options(values)
 
     def set_sample_rate(self, sample_rate: int | None) -> None:
         """None is the backend's own. Between answers only."""
@@ -133,27 +120,27 @@ class Stream:
     def push(self, text: str) -> None:
         """Append tokens to the answer. Raises TextTooLong; the text was not taken then."""
         if self._finishing:
-            self._keep_for_later(text)
+            self._later.push(text)
             return
         if self._chars + len(text) > self._limits.text.stream_chars:
             raise TextTooLong(f"an answer has at most {self._limits.text.stream_chars} characters", field="token")
         if self._waiting_chars + len(self._splitter.pending) + len(text) > self._limits.text.pending_chars:
             raise TextTooLong(f"{self._limits.text.pending_chars} characters wait already", field="token")
         self._chars += len(text)
-        self._accept(self._splitter.push(text))
+        self._accept(self._hurried(self._splitter.push(text)))
         self._arm_idle_timer()
 
     def flush(self) -> None:
         """What was pushed so far is a whole sentence."""
         if self._finishing:
-            self._keep_mark(_Mark.FLUSH)
+            self._later.mark(Mark.FLUSH)
         else:
             self._accept(self._splitter.flush())
 
     def finish(self) -> None:
         """The answer is complete."""
         if self._finishing:
-            self._keep_mark(_Mark.DONE)
+            self._later.mark(Mark.DONE)
             return
         self.flush()
         self._dispatcher.finish(self._id)
@@ -180,11 +167,24 @@ class Stream:
             if not self._given_up:
                 self._submit(piece)
 
+    def _hurried(self, pieces: list[str]) -> list[str]:
+        """An answer's first clause goes ahead of its sentence, if a worker has nothing else to do."""
+        if not (self._may_hurry and self._dispatcher.has_idle_worker):
+            return pieces
+        if pieces:
+            return [*split_clause(pieces[0], self._limits.text), *pieces[1:]]
+        clause = self._splitter.take_clause()
+        return [clause] if clause else []
+
+    @property
+    def _may_hurry(self) -> bool:
+        return self._backend.config.eager_clause and self._settings.live and not self._reorder.has_begun
+
     def _submit(self, piece: str) -> None:
         text = piece.strip()
         index = self._reorder.open(text)
-        words = self._without_description(piece) if index == 0 else piece
-        spoken = self._speakable(words) if self._makes_speakable else words.strip()
+        words = self._speaker.without_description(piece) if index == 0 else piece
+        spoken = self._speakable(words) if self._settings.speakable else words.strip()
         self._emit(SentenceAccepted(index, text))
         if not spoken:
             self._emit(*self._reorder.close(index))
@@ -197,25 +197,13 @@ class Stream:
             self._give_up(Overloaded("too many streams are waiting; try again in a few seconds"))
             return
         self._dispatcher.submit(self._id, index, sentence)
-        self._tell_position(sentence)
-
-    def _without_description(self, piece: str) -> str:
-        """What is to be spoken of an answer's first sentence."""
-        if "design" in self._options or not self._can_design():
-            return piece
-        self._design, words = take_description(piece)
-        return words
+        if len(self._sentences) == 1:
+            self._patience.begin()
 
     def _is_line_full(self) -> bool:
         """Only a stream that is not in line yet is turned away."""
         room = self._limits.stream.waiting_per_worker * self._backend.pool.size
         return len(self._sentences) == 1 and self._dispatcher.waiting_streams >= room
-
-    def _tell_position(self, sentence: Sentence) -> None:
-        place = self._dispatcher.place(self._id)
-        if place and len(self._sentences) == 1 and sentence.index in self._sentences:
-            self._emit(SentenceQueued(place.position, "busy" if self._dispatcher.has_workers else "loading"))
-            self._arm_wait_timer()
 
     def _arm_idle_timer(self) -> None:
         self._stop_idle_timer()
@@ -231,22 +219,6 @@ class Stream:
         self._idle_timer = None
         self._accept(self._splitter.idle())
 
-    def _arm_wait_timer(self) -> None:
-        if self._wait_timer is None:
-            self._wait_timer = self._loop.call_later(self._limits.stream.queue_wait_s, self._on_waited)
-
-    def _stop_wait_timer(self) -> None:
-        if self._wait_timer:
-            self._wait_timer.cancel()
-            self._wait_timer = None
-
-    def _on_waited(self) -> None:
-        self._wait_timer = None
-        if self._dispatcher.has_workers:
-            self._give_up(Overloaded(f"no worker was free for {self._limits.stream.queue_wait_s:g} s; try again later"))
-        else:
-            self._arm_wait_timer()  # the backend loads; `queued` has said so
-
     def _give_up(self, error: VoiceError) -> None:
         """The stream ends with this error: its door closes it."""
         self._given_up = True
@@ -255,34 +227,15 @@ class Stream:
 
     # SentenceOwner
 
+    @property
+    def trims_silence(self) -> bool:
+        return self._backend.config.trim_silence
+
     def request_for(self, spoken: str) -> RenderRequest:
-        """With the voice and options of this moment: a client may change them for whatever has not started."""
-        options = {**self._answer_options(), **self._options}
-        is_designed = options.get("design") and not self._voice  # only a voice that was named would contradict
-        voice = "" if is_designed else self._current_voice()
-        return self._backend.request(spoken, voice, options)
-
-    def _can_design(self) -> bool:
-        return self._backend.can_design(self._voice and self._current_voice())
-
-    def _current_voice(self) -> str:
-        try:
-            return self._backend.resolve_voice(self._voice)
-        except UnknownVoice:
-            return self._voice  # set before the engine told its voices: it will refuse this one itself
-
-    def _answer_options(self) -> dict[str, Any]:
-        """What the client may set, and otherwise stays the same from sentence to sentence: an engine that draws its
-        voice at random draws the same one for all of this stream, and a described one speaks the whole answer."""
-        options: dict[str, Any] = {}
-        if "seed" in self._backend.config.opts:
-            options["seed"] = self._seed ^ zlib.crc32(self._current_voice().encode()) & _SEED_MASK
-        if self._design and self._can_design():
-            options["design"] = self._design
-        return options
+        return self._speaker.request(spoken)
 
     def on_rendering(self, sentence: Sentence, worker: str) -> None:
-        self._stop_wait_timer()
+        self._patience.end()
         self.listening.rendering(sentence.index, self._loop.time())
         depth = self._dispatcher.waiting(self._id)
         self._emit(SentenceRendering(sentence.index, sentence.text, depth, worker))
@@ -293,13 +246,15 @@ class Stream:
     def on_sentence_end(self, sentence: Sentence, error: VoiceError | None) -> None:
         if self._given_up:
             return
-        self._stop_wait_timer()  # a sentence that was refused does not wait any more
+        self._patience.end()  # a sentence that was refused does not wait any more
         self._sentences.pop(sentence.index, None)
         self._waiting_chars -= sentence.chars
         if error:
             self._emit(*self._reorder.fail(sentence.index, error))
         else:
             self._emit(*self._reorder.close(sentence.index, truncated=sentence.truncated))
+        if self.trims_silence:
+            self._report_undelivered(0.0)  # nobody waits for what was rendered and trimmed
         self._end_if_complete()
 
     def on_sentence_retry(self, sentence: Sentence, *, exact: bool) -> None:
@@ -340,35 +295,22 @@ class Stream:
 
     # The next answer, if the client began it early
 
-    def _keep_for_later(self, text: str) -> None:
-        if self._later_chars + len(text) > self._limits.text.pending_chars:
-            raise TextTooLong(f"{self._limits.text.pending_chars} characters wait already", field="token")
-        self._later_chars += len(text)
-        self._later.append(text)
-
-    def _keep_mark(self, mark: _Mark) -> None:
-        """A mark behind nothing, or behind one that says as much, means nothing."""
-        if self._later and self._later[-1] not in (mark, _Mark.DONE):
-            self._later.append(mark)
-
     def _say_later(self) -> None:
         while self._later and not self._finishing:
-            said = self._later.popleft()
-            if said is _Mark.DONE:
+            said = self._later.pop()
+            if said is Mark.DONE:
                 self.finish()
-            elif said is _Mark.FLUSH:
+            elif said is Mark.FLUSH:
                 self.flush()
             else:
-                self._later_chars -= len(said)
                 self.push(said)
 
     def _drop(self) -> None:
         self._stop_idle_timer()
-        self._stop_wait_timer()
+        self._patience.end()
         self._dispatcher.clear(self._id)
         self._outbox.drop_answer()
         self.listening.dropped()
         self._splitter.flush()
         self._later.clear()
-        self._later_chars = 0
         self._new_answer()
