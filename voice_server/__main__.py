@@ -1,4 +1,4 @@
-"""`python -m voice_server`: serve, install, doctor."""
+"""`python -m voice_server`: serve, install, doctor, top."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from voice_server.gateway.security import InsecureBind, check_bind
 from voice_server.main import ServeOptions, serve, with_connections_per_address
 from voice_server.terminal.doctor import run_doctor
 from voice_server.terminal.install import run_install
+from voice_server.terminal.top import run_top
 from voice_server.venvs import VenvBuildFailed, VenvStore
 
 TOKEN_VARIABLE = "VOICE_SERVER_TOKEN"
@@ -48,7 +49,15 @@ def _parser() -> argparse.ArgumentParser:
     install.set_defaults(run=_install)
     doctor = commands.add_parser("doctor", help="tell what is installed and what is wrong", parents=[common])
     doctor.set_defaults(run=lambda given: run_doctor(load_config(given.config), VenvStore()))
+    _add_top(commands.add_parser("top", help="show what a server is doing", parents=[common]))
     return parser
+
+
+def _add_top(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--url", default="http://127.0.0.1:8000", help="default: %(default)s")
+    parser.add_argument("--token", default=os.environ.get(TOKEN_VARIABLE, ""), help=f"default: {TOKEN_VARIABLE}")
+    parser.add_argument("--once", action="store_true", help="print it once, as when standard output is no terminal")
+    parser.set_defaults(run=lambda given: run_top(given.url, given.token, once=given.once))
 
 
 def _add_serve_options(parser: argparse.ArgumentParser) -> None:

@@ -112,6 +112,8 @@ class TerminalLimits:
     message_bytes: int = 16 * 1024 * 1024  # one message from the server: a 1 MiB worker frame resampled sixfold, twice
     unspoken_chars: int = 16 * 1024  # sent but not yet spoken: half of what the server accepts
     refresh_s: float = 0.08  # of the live view: smooth to the eye, and little CPU
+    status_s: float = 5.0  # the answer of GET /status
+    status_every_s: float = 0.5  # between two looks of `top`: as fast as a person reads
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,203 @@
+"""`top`: who renders what on a server, how far ahead of its listener each stream is, and who waits for how long.
+
+Promises: asks GET /status and changes nothing; a table once where nobody watches, drawn anew in place on a terminal. A
+server that goes away while it is watched is said to be gone and looked for again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import time
+import urllib.error
+import urllib.request
+
+import msgspec
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.padding import Padding
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from voice_server.core.limits import StreamLimits, TerminalLimits
+from voice_server.core.status import BackendStatus, RenderStatus, ServerStatus, StreamStatus, WorkerStatus
+from voice_server.terminal.session import CannotConnect
+
+STYLES = {
+    "ready": "green",
+    "speaking": "green",
+    "waiting": "yellow",
+    "loading": "yellow",
+    "restarting": "red",
+    "broken": "bold red",
+    "failed": "bold red",
+}
+PIPE_COLUMNS = 140  # of a table that no terminal limits
+BAR_COLUMNS = 12
+SHOWN_RENDERS = 4  # of one worker
+_FULL_BAR_S = StreamLimits().ahead_s
+_LIMITS = TerminalLimits()
+
+
+def run_top(url: str, token: str, *, once: bool, console: Console | None = None) -> int:
+    """Returns at Ctrl-C, or after one look. Raises CannotConnect when there is no server to begin with."""
+    console = console or Console(highlight=False)
+    status = fetch(url, token)
+    if once or not console.is_terminal:
+        console.print(picture(status), width=None if console.is_terminal else PIPE_COLUMNS)
+        return 0
+    with contextlib.suppress(KeyboardInterrupt):
+        _watch(url, token, console, picture(status))
+    return 0
+
+
+def fetch(url: str, token: str, limits: TerminalLimits = _LIMITS) -> ServerStatus:
+    """Raises CannotConnect, whose message a person can act on."""
+    if not url.startswith(("http://", "https://")):
+        raise CannotConnect(f"{url} is no address of a server: it starts with http:// or https://")
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    request = urllib.request.Request(url.rstrip("/") + "/status", headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=limits.status_s) as response:
+            return msgspec.json.decode(response.read(), type=ServerStatus)
+    except urllib.error.HTTPError as error:
+        raise CannotConnect(_refusal(url, error.code)) from error
+    except (OSError, http.client.HTTPException) as error:
+        raise CannotConnect(f"cannot reach {url}: {_reason(error)}; is the server running?") from error
+    except (msgspec.DecodeError, ValueError) as error:
+        raise CannotConnect(f"{url} is no voice server, or one of another version") from error
+
+
+def picture(status: ServerStatus) -> RenderableType:
+    parts: list[RenderableType] = [_title(status)]
+    for backend in status.backends:
+        parts += [Text(), _summary(backend), _indented(_workers(backend))]
+        if backend.streams:
+            parts.append(_indented(_streams(backend)))
+    return Group(*parts)
+
+
+def _watch(url: str, token: str, console: Console, first: RenderableType) -> None:
+    with Live(first, console=console, auto_refresh=False, screen=True) as live:
+        while True:
+            time.sleep(_LIMITS.status_every_s)
+            live.update(_look(url, token), refresh=True)
+
+
+def _look(url: str, token: str) -> RenderableType:
+    try:
+        return picture(fetch(url, token))
+    except CannotConnect as error:
+        return Text(error.message, "bold red")
+
+
+def _refusal(url: str, status: int) -> str:
+    hint = ": give its token with --token" if status in (401, 403) else ""
+    return f"{url} refused with HTTP {status}{hint}"
+
+
+def _reason(error: Exception) -> str:
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    if isinstance(cause, TimeoutError):
+        return "no answer in time"
+    return cause.strerror if isinstance(cause, OSError) and cause.strerror else "no answer that could be read"
+
+
+# The picture
+
+
+def _title(status: ServerStatus) -> Text:
+    text = Text.assemble(("voice-server ", "bold"), status.version, f" · up {_duration(status.uptime_s)}")
+    return text.append(" · shutting down", "bold yellow") if status.draining else text
+
+
+def _summary(backend: BackendStatus) -> Text:
+    ready = sum(worker.state == "ready" for worker in backend.workers)
+    states = [stream.state for stream in backend.streams]
+    told = [
+        f"{ready} of {len(backend.workers)} workers ready",
+        f"{states.count('speaking')} streams speaking",
+        f"{states.count('waiting')} waiting",
+        f"{states.count('idle')} idle",
+        f"{backend.ahead_s:.1f} s ahead",
+        f"{backend.deadline_misses} deadlines missed",
+    ]
+    return Text.assemble((_clean(backend.name), "bold cyan"), "  ", " · ".join(told))
+
+
+def _workers(backend: BackendStatus) -> Table:
+    table = _table("worker", "state", "open", "rtf", "first chunk", "renders")
+    for worker in backend.workers:
+        state = f"{worker.state} {worker.stage}".strip()
+        table.add_row(
+            _clean(worker.name),
+            Text(_clean(state), STYLES.get(worker.state, "dim")),
+            f"{worker.open_renders}/{worker.capacity or '?'}",
+            _number(worker.real_time_factor, "{:.2f}"),
+            _number(worker.first_chunk_s, "{:.2f} s"),
+            _renders(worker),
+        )
+    return table
+
+
+def _renders(worker: WorkerStatus) -> str:
+    """The most urgent ones."""
+    renders = sorted(worker.renders, key=lambda render: render.due_in_s)
+    told = [_render(render) for render in renders[:SHOWN_RENDERS]]
+    return "   ".join(told) + (f"   and {len(renders) - SHOWN_RENDERS} more" if len(renders) > SHOWN_RENDERS else "")
+
+
+def _render(render: RenderStatus) -> str:
+    due = f"due in {render.due_in_s:.1f} s" if render.due_in_s >= 0 else f"late {-render.due_in_s:.1f} s"
+    return f"{render.stream}.{render.sentence + 1} {render.audio_s:.1f} s, {due}"
+
+
+def _streams(backend: BackendStatus) -> Table:
+    table = _table("stream", "client", "voice", "state", "heard", "ahead", "", "waiting", "open", "line")
+    for stream in sorted(backend.streams, key=lambda stream: (stream.position or len(backend.streams), stream.id)):
+        table.add_row(
+            f"{stream.id}" if stream.live else f"{stream.id} (file)",
+            _clean(stream.client),
+            _clean(stream.voice),
+            Text(stream.state, STYLES.get(stream.state, "dim")),
+            f"{stream.heard_s:.1f} s" if stream.live else "",
+            ProgressBar(_FULL_BAR_S, min(stream.ahead_s, _FULL_BAR_S), width=BAR_COLUMNS),
+            f"{stream.ahead_s:.1f} s",
+            str(stream.waiting or ""),
+            str(stream.open_renders or ""),
+            _line(stream),
+        )
+    return table
+
+
+def _line(stream: StreamStatus) -> str:
+    if not stream.position:
+        return ""
+    eta = "" if stream.eta_s is None else f", in {stream.eta_s:.1f} s"
+    return f"place {stream.position}{eta}" + ("" if stream.admitted else ", not let in yet")
+
+
+def _table(*columns: str) -> Table:
+    table = Table(*columns, box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for column in table.columns:
+        column.no_wrap = True
+    return table
+
+
+def _indented(table: Table) -> Padding:
+    return Padding(table, (0, 0, 0, 2))
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else form.format(value)
+
+
+def _duration(seconds: float) -> str:
+    hours, minutes = divmod(int(seconds) // 60, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min" if minutes else f"{int(seconds)} s"
+
+
+def _clean(text: str) -> str:
+    """No control character of the server gets through to the terminal."""
+    return "".join(char if char.isprintable() else " " for char in text)
