@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from voice_server.core.length_cut import clause_cut
 from voice_server.core.limits import TextLimits
 from voice_server.core.sentences import SentenceSplitter
 
@@ -61,3 +62,37 @@ def test_a_hard_cut_never_splits_a_tag() -> None:
 
 def test_endless_combining_marks_are_cut_all_the_same() -> None:
     assert max(len(sentence) for sentence in sentences_of(["x" + "\u0301" * 1000])) == SHORT.sentence_hard_chars
+
+
+# "|" marks the end of the clause that may go ahead.
+CLAUSES = [
+    "I think that we should leave, |before it rains.",
+    "Yes, I think that we should leave, |before it rains.",
+    "There are three reasons for it: |time, money and fun.",
+    "我们今天去了一个很远很漂亮的地方看风景拍照片吃东西聊天，|然后回家。",
+    "No clause is to be found in this sentence.",
+    "Short, but without another mark.",
+    "It was on the evening of March 3, 2024, in the rain, |that we met.",
+    "The price was one million or 1,000,000 of them at 10:30 or so.",
+    "Bring fruit of any kind, e.g., apples, |or whatever is there.",
+    "Look at https://example.com/a,b;c:d?e=f that is it, |I think.",
+    'He said "I will be there at eight, if I can" and left, |did he not?',
+    "He said “I will be there at eight, if I can” and left, |did he not?",
+    "My friend (an old one, from school, in fact) is here today, |and smiles.",
+    "My friend from the old days (an old one, from school",
+    "Call `print(first, second, third, fourth)` before all else, |then stop.",
+    "(a calm elderly man, with a soft voice) Good evening, my dear friends, |and welcome.",
+    "(a calm elderly man with a very soft voice), hello.",
+    "See [the page of all pages, with much text](https://example.com), please.",
+    "That is so [laugh, very loud] funny, is it not?",
+]
+
+
+@pytest.mark.parametrize("marked", CLAUSES)
+def test_the_first_clause_that_can_stand_alone_ends_where_a_reader_would_breathe(marked: str) -> None:
+    assert clause_cut(marked.replace("|", ""), FULL) == max(0, marked.find("|"))
+
+
+@pytest.mark.parametrize(("chars", "is_cut"), [(24, False), (25, True)])
+def test_a_clause_that_goes_ahead_is_long_enough(chars: int, is_cut: bool) -> None:
+    assert bool(clause_cut("x" * (chars - 1) + ", and more", FULL)) == is_cut

@@ -133,3 +133,34 @@ def test_the_loudest_audio_is_clipped_and_does_not_wrap_around() -> None:
 
 def test_a_sentence_without_audio_resamples_to_nothing() -> None:
     assert resampled([], 24_000, 48_000) == b""
+
+
+# Silence
+
+QUIET, LOUD = pcm.AUDIBLE, pcm.AUDIBLE + 1
+
+
+def test_a_sample_is_audible_above_50_db_below_full_scale() -> None:
+    assert 20 * np.log10(QUIET / 32768) <= -50 < 20 * np.log10(LOUD / 32768)
+
+
+@pytest.mark.parametrize(
+    ("samples", "span"),
+    [
+        ([], (0, 0)),
+        ([0, QUIET, -QUIET], (0, 0)),
+        ([LOUD], (0, 1)),
+        ([0, -LOUD, 0], (1, 2)),
+        ([0, -32768, 0, 32767, 0, 0], (1, 4)),
+    ],
+)
+def test_the_audible_span_is_from_the_first_to_the_last_audible_sample(
+    samples: list[int], span: tuple[int, int]
+) -> None:
+    assert pcm.audible_span(np.array(samples, "<i2").tobytes()) == (2 * span[0], 2 * span[1])
+
+
+@given(st.lists(st.sampled_from([0, QUIET, -QUIET, LOUD, -LOUD, 32767, -32768])))
+def test_audio_ends_audibly_exactly_where_its_audible_span_does(samples: list[int]) -> None:
+    audio = np.array(samples, "<i2").tobytes()
+    assert pcm.ends_audibly(audio) == (bool(samples) and pcm.audible_span(audio)[1] == len(audio))

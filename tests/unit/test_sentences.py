@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voice_server.core.limits import TextLimits
-from voice_server.core.sentences import SentenceSplitter, join_short
+from voice_server.core.sentences import SentenceSplitter, join_short, split_clause
 
 FULL = TextLimits()
 SHORT = TextLimits(sentence_soft_chars=12, sentence_hard_chars=20)
@@ -287,3 +287,41 @@ def test_cost_grows_with_the_text_and_not_with_its_square(pattern: str) -> None:
 def test_text_full_of_abbreviations_is_not_shown_to_pysbd_at_every_one() -> None:
     text = "etc. We " * 500
     assert 2 * cost_s(text) < cost_s(text, replace(FULL, judge_every_chars=1))
+
+
+# The first clause, ahead of its sentence
+
+CLAUSE, REST = "I think that we should leave, ", "before it begins to rain again. "
+
+
+def test_a_clause_is_taken_from_the_open_sentence_which_goes_on_behind_it() -> None:
+    splitter = SentenceSplitter()
+    assert splitter.push("  \n" + CLAUSE + "before") == []
+    assert splitter.take_clause() == "  \n" + CLAUSE
+    assert splitter.push(" it begins to rain again. So") == [REST]
+    assert splitter.flush() == ["So"]
+
+
+def test_no_clause_is_taken_while_an_earlier_end_is_in_doubt() -> None:
+    splitter = SentenceSplitter()
+    splitter.push("We have apples, pears etc. ")
+    assert splitter.take_clause() == ""
+    splitter = SentenceSplitter()
+    splitter.push("We have apples and plums and pears, ")
+    assert splitter.take_clause() == "We have apples and plums and pears, "
+
+
+@given(st.lists(st.sampled_from([CLAUSE, REST, "etc. ", "Mr. ", ", ", "(", ") ", '"', "\n", "x" * 30, "3, ", "a"])))
+def test_taking_clauses_at_any_time_loses_nothing_of_the_text(pieces: list[str]) -> None:
+    splitter, sentences = SentenceSplitter(), list[str]()
+    for piece in pieces:
+        sentences += splitter.push(piece)
+        sentences.append(splitter.take_clause())
+    sentences += splitter.flush()
+    assert "".join(sentences).rstrip() == "".join(pieces).rstrip()
+
+
+def test_a_sentence_is_split_where_both_parts_are_long_enough() -> None:
+    assert split_clause(CLAUSE + REST) == [CLAUSE, REST]
+    assert split_clause(CLAUSE + "now. ") == [CLAUSE + "now. "]
+    assert split_clause(REST) == [REST]

@@ -188,7 +188,7 @@ TOLD: list[Event] = [
     StreamReady("hibari", "heart", 24_000),
     FormatChanged(16_000),
     SentenceAccepted(0, "Hello there."),
-    SentenceQueued(1, "busy"),
+    SentenceQueued(1, "busy", 1.2),
     SentenceRendering(0, "Hello there.", 0, "hibari-0"),
     SentenceStarted(0, "Hello there."),
     SentenceEnded(0, 0.8124),
@@ -202,6 +202,10 @@ TOLD: list[Event] = [
 def test_the_page_shows_every_message_as_it_is_sent() -> None:
     shown = [json.loads(row[0].strip("`")) for row in rows("What you get") if row[0].startswith("`{")]
     assert [json.loads(encode(event)) for event in TOLD] == shown
+
+
+def test_a_wait_that_nobody_knows_is_not_told() -> None:
+    assert message_of(SentenceQueued(2, "loading")) == {"type": "queued", "position": 2, "reason": "loading"}
 
 
 def test_messages_are_sent_as_compact_as_the_page_shows_them() -> None:
