@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import math
 import time
 import urllib.error
 import urllib.request
@@ -155,7 +156,7 @@ def _render(render: RenderStatus) -> str:
 
 def _streams(backend: BackendStatus) -> Table:
     table = _table("stream", "client", "voice", "state", "heard", "ahead", "", "waiting", "open", "line")
-    for stream in sorted(backend.streams, key=lambda stream: (stream.position or len(backend.streams), stream.id)):
+    for stream in sorted(backend.streams, key=lambda stream: (stream.position or math.inf, stream.id)):
         table.add_row(
             f"{stream.id}" if stream.live else f"{stream.id} (file)",
             _clean(stream.client),
