@@ -23,8 +23,7 @@ from voice_server.gateway.app import build_app
 from voice_server.gateway.house import House
 from voice_server.gateway.security import Gate
 from voice_server.gateway.server import GatewayServer, bind
-from voice_server.main import worker_specs
-from voice_server.pool.pool import Pool
+from voice_server.main import build_pool, worker_specs
 from voice_server.pool.process import Command, Guardian
 from voice_server.pool.supervisor import WorkerSpec
 from voice_server.stream.backend import Backend
@@ -96,7 +95,7 @@ async def running_pool(
     specs = worker_specs(config, python, config.workers, [])
     if argv:
         specs = [WorkerSpec(spec.name, Command(argv, dict(os.environ)), spec.load, spec.limits) for spec in specs]
-    pool, guardian = Pool(config.name, specs, limits, fifo=config.scheduling == "fifo"), Guardian()
+    pool, guardian = build_pool(config, specs, limits), Guardian()
     pool.start(guardian, asyncio.Semaphore(4), random.random)
     try:
         if wait:

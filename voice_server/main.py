@@ -83,6 +83,11 @@ def worker_specs(backend: BackendConfig, python: Path, workers: int, gpus: Seque
     ]
 
 
+def build_pool(backend: BackendConfig, specs: Sequence[WorkerSpec], limits: Limits) -> Pool:
+    is_fifo, repeat_bytes = backend.scheduling == "fifo", backend.cache_mib * 2**20
+    return Pool(backend.name, specs, limits, fifo=is_fifo, repeat_bytes=repeat_bytes)
+
+
 def sharing_warning(backend: BackendConfig, workers: int, gpus: Sequence[Gpu]) -> str:
     """What the operator should know about workers that share a GPU; "" where there is nothing to know."""
     placements = place(backend, workers, gpus)
@@ -108,7 +113,7 @@ async def running(
         if warning := sharing_warning(choice.config, pool_size, gpus):
             report(warning)
         specs = worker_specs(choice.config, python, pool_size, gpus)
-        pools.append(Pool(choice.config.name, specs, limits, fifo=choice.config.scheduling == "fifo"))
+        pools.append(build_pool(choice.config, specs, limits))
     guardian = Guardian()
     await asyncio.to_thread(voices.scan)
     watching = asyncio.create_task(watch_voices(voices, limits.voices.scan_s))

@@ -143,6 +143,12 @@ class Scheduler:
         plan.undelivered_s += audio_s
         plan.made_s += audio_s
 
+    def repeated(self, stream: int, audio_s: float) -> None:
+        """A sentence came from memory instead of a worker."""
+        plan = self._streams[stream]
+        plan.undelivered_s += audio_s
+        plan.made_s += audio_s
+
     def delivered(self, stream: int, audio_s: float, undelivered_s: float, now: float) -> None:
         """`audio_s` more was handed to the client's socket, `undelivered_s` of what was rendered is left."""
         if plan := self._streams.get(stream):
@@ -178,6 +184,15 @@ class Scheduler:
                 break
             assignments.append(self._start(stream, plan, worker, now))
         return assignments
+
+    def skip(self, stream: int) -> bool:
+        """Whether the first waiting sentence may be said now without a worker; it does not wait any more then."""
+        plan = self._streams[stream]
+        if not self._may_start(plan):
+            return False
+        plan.waiting.popleft()
+        self._line.leave(stream)
+        return True
 
     def corrections(self, stream: int, now: float) -> list[tuple[int, float]]:
         """Open renders of a stream whose deadline is another than their worker thinks, and the true one."""
@@ -238,7 +253,7 @@ class Scheduler:
             self._line.put(stream, self._due(plan, now))
 
     def _may_start(self, plan: StreamPlan) -> bool:
-        return bool(plan.waiting) and plan.is_admitted and plan.undelivered_s < self._limits.ahead_s
+        return bool(plan.waiting) and plan.is_admitted and plan.deliverable_s < self._limits.ahead_s
 
     def _most_urgent(self, now: float) -> int | None:
         def due_at(stream: int) -> float | None:
@@ -248,9 +263,8 @@ class Scheduler:
 
     def _worker_for(self, plan: StreamPlan, due_at: float, now: float) -> str | None:
         """An idle worker, or a seat beside others for what is needed soon."""
-        is_first = plan.live and not plan.has_spoken
         near = self._fifo or due_at - now < self._limits.near_s
-        return self._seats.choose(self._renders, now, is_first=is_first, beside_others=near)
+        return self._seats.choose(self._renders, now, is_first=plan.is_first, beside_others=near)
 
     def _start(self, stream: int, plan: StreamPlan, worker: str, now: float) -> Assignment:
         due_at = self._due(plan, now)
@@ -283,6 +297,7 @@ class Scheduler:
     def _begin_answer(self, stream: int, plan: StreamPlan, now: float) -> None:
         plan.is_complete = False
         plan.made_s = 0.0
+        plan.ended.clear()  # sentences are numbered anew
         plan.since = now
         if plan.live and not self._fifo:
             self._lobby.come(stream, plan.client)
@@ -328,7 +343,7 @@ class Scheduler:
         return [
             Listener(max(0.0, plan.audible_until(now) - now - blocked_s), self._answer_left_s(plan))
             for plan in self._streams.values()
-            if plan.live and plan.is_admitted and plan.undelivered_s < self._limits.ahead_s
+            if plan.live and plan.is_admitted and plan.deliverable_s < self._limits.ahead_s
             if not plan.is_idle or plan.audible_until(now) > now
         ]
 

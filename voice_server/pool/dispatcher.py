@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from voice_server.core import pcm as audio
 from voice_server.core.errors import BackendUnavailable, VoiceError
 from voice_server.core.limits import StreamLimits
+from voice_server.core.repeats import Repeat, RepeatKey, Repeats
 from voice_server.core.schedule import Assignment, Scheduler
 from voice_server.core.snapshot import Place, PoolSnapshot
 from voice_server.pool.worker import Ending, Worker
@@ -25,6 +26,10 @@ class RenderRequest:
     voice: str
     options: dict[str, Any]
     sample: dict[str, str] = field(default_factory=dict)  # of a voice to be cloned
+
+    @property
+    def key(self) -> RepeatKey:
+        return RepeatKey.of(self.text, self.voice, self.options, self.sample)
 
 
 class RenderSink(Protocol):
@@ -53,13 +58,17 @@ class _Render:
     worker: Worker
     stream: int
     sink: RenderSink
+    key: RepeatKey | None  # None: not to be kept
+    pcm: list[bytes] = field(default_factory=list)
 
 
 class Dispatcher:
-    """The streams and workers of one backend. Implements WorkerOwner."""
+    """The streams and workers of one backend. Implements WorkerOwner. `repeat_bytes`: memory for what is said again."""
 
-    def __init__(self, limits: StreamLimits, *, fifo: bool = False) -> None:
+    def __init__(self, limits: StreamLimits, *, fifo: bool = False, repeat_bytes: int = 0) -> None:
         self._scheduler = Scheduler(limits, fifo=fifo)
+        self._repeats = Repeats(repeat_bytes) if repeat_bytes else None
+        self._ready: Ready | None = None  # of the latest worker
         self._limits = limits
         self._loop = asyncio.get_running_loop()
         self._workers: dict[str, Worker] = {}
@@ -85,6 +94,8 @@ class Dispatcher:
         self._sinks[stream, sentence] = sink
         self._scheduler.submit(stream, sentence, sink.chars, self._loop.time())
         self._pump()
+        if self._sinks.get((stream, sentence)) is sink and self._scheduler.waiting(stream) == 1:
+            self._skip_line(stream, sentence, sink)
 
     def retry(self, stream: int, sentence: int, sink: RenderSink) -> None:
         """Render a sentence again, before its successors."""
@@ -147,6 +158,7 @@ class Dispatcher:
 
     def on_ready(self, worker: Worker, ready: Ready) -> None:
         self._refusal = None
+        self._ready = ready
         self._workers[worker.name] = worker
         self._scheduler.worker_ready(worker.name, ready.capacity)
         self._pump()
@@ -156,6 +168,8 @@ class Dispatcher:
             assert worker.ready is not None
             audio_s = audio.duration_s(len(pcm), worker.ready.sample_rate)
             self._scheduler.rendered(render_id, audio_s, self._loop.time())
+            if render.key:
+                render.pcm.append(pcm)
             render.sink.on_audio(pcm)
 
     def on_end(self, worker: Worker, ending: Ending) -> None:
@@ -163,6 +177,7 @@ class Dispatcher:
         if render := self._renders.pop(ending.render_id, None):
             match ending:
                 case Done():
+                    self._keep(render, ending)
                     render.sink.on_done(ending)
                 case Failed():
                     render.sink.on_failed(ending)
@@ -200,8 +215,13 @@ class Dispatcher:
     def _start(self, assignment: Assignment) -> None:
         worker = self._workers[assignment.worker]
         sink = self._sinks.pop((assignment.stream, assignment.sentence))
-        self._renders[assignment.render_id] = _Render(worker, assignment.stream, sink)
         request = sink.request()
+        if repeat := self._recall(request):
+            self._scheduler.released(assignment.render_id, self._loop.time())
+            self._say_again(assignment.stream, sink, repeat)
+            return
+        key = request.key if self._repeats is not None and worker.ready and worker.ready.deterministic else None
+        self._renders[assignment.render_id] = _Render(worker, assignment.stream, sink, key)
         self._scheduler.speaks(assignment.render_id, request.voice)
         worker.render(
             Render(
@@ -216,6 +236,30 @@ class Dispatcher:
         )
         assert worker.ready is not None
         sink.on_started(worker.name, worker.ready)
+
+    # What was said before
+
+    def _recall(self, request: RenderRequest) -> Repeat | None:
+        return self._repeats.find(request.key) if self._repeats is not None else None
+
+    def _keep(self, render: _Render, done: Done) -> None:
+        if self._repeats is not None and render.key:
+            self._repeats.keep(render.key, render.pcm, done.truncated)
+
+    def _skip_line(self, stream: int, sentence: int, sink: RenderSink) -> None:
+        """All workers are taken, but nobody is needed for what was said before."""
+        repeat = self._recall(sink.request())
+        if repeat and self._ready and self._scheduler.skip(stream):
+            del self._sinks[stream, sentence]
+            self._say_again(stream, sink, repeat)
+
+    def _say_again(self, stream: int, sink: RenderSink, repeat: Repeat) -> None:
+        assert self._ready is not None
+        self._scheduler.repeated(stream, audio.duration_s(sum(map(len, repeat.pcm)), self._ready.sample_rate))
+        sink.on_started("memory", self._ready)
+        for pcm in repeat.pcm:
+            sink.on_audio(pcm)
+        sink.on_done(Done(0, len(repeat.pcm), repeat.truncated))
 
     def _correct(self, stream: int) -> None:
         """Tell the workers that step between renders which deadlines have moved otherwise than they think."""

@@ -22,9 +22,11 @@ class Pool:
     `ready` is the last handshake of a worker: sample rate, voices and capacity are the same for all of them.
     """
 
-    def __init__(self, name: str, specs: Sequence[WorkerSpec], limits: Limits, *, fifo: bool = False) -> None:
+    def __init__(
+        self, name: str, specs: Sequence[WorkerSpec], limits: Limits, *, fifo: bool = False, repeat_bytes: int = 0
+    ) -> None:
         self.name = name
-        self.dispatcher = Dispatcher(limits.stream, fifo=fifo)
+        self.dispatcher = Dispatcher(limits.stream, fifo=fifo, repeat_bytes=repeat_bytes)
         self.ready: Ready | None = None
         self._specs = specs
         self._supervisors: list[Supervisor] = []
