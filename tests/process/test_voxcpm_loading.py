@@ -139,4 +139,4 @@ def test_a_model_that_was_never_downloaded_is_tried_again_later(
 def test_what_a_loaded_model_is_comes_from_its_checkpoint(voxcpm_worker: StartVoxcpm, voxcpm_models: Path) -> None:
     with voxcpm_worker("", ready=False) as worker:
         answer = worker.load(ADAPTER, model=str(voxcpm_models / "1.5"))
-        assert answer == Ready(44100, 1, ["zero-shot"], deterministic=True, can_clone=True)
+        assert answer == Ready(44100, 4, ["zero-shot"], deterministic=True, can_clone=True)

@@ -99,7 +99,9 @@ def test_what_it_cannot_do_is_refused_and_not_ignored(nano: StartNano, options: 
         assert end.code == "bad_option"
 
 
-@pytest.mark.parametrize(("installed", "options"), [(False, {}), (True, {"loras": "/tmp"})], ids=str)
+@pytest.mark.parametrize(
+    ("installed", "options"), [(False, {}), (True, {"loras": "/tmp"}), (True, {"renders": 2})], ids=str
+)
 def test_where_it_cannot_run_loading_fails_for_good(nano: StartNano, installed: bool, options: dict[str, Any]) -> None:
     with nano(installed=installed, **options) as (_, answer):
         assert isinstance(answer, LoadFailed)

@@ -9,6 +9,7 @@ something stand where they do.
     endings       where speech has ended but the engine goes on  pure
     engine        what the adapter asks of an engine, as values and a protocol
     torch_engine  the engine of the package voxcpm             nano    the one of nano-vllm-voxcpm
+    desks         what each open render owns of torch_engine's shared model
     checkpoint    a folder of weights, verified                loras   adapters of weights, swapped per render
     prompts       voices as prompt features, in memory and on disk
     standins      the few functions of torchaudio and librosa that voxcpm calls

@@ -41,7 +41,8 @@ class VoxcpmBackend:
     """The adapter.
 
     `model`: a folder, or an id on the Hugging Face hub. `engine`: torch or nano. `optimize`: compile; "auto" does so on
-    a GPU (which no other worker may use then). `loras`: a folder of adapters. `max_voices`: so many are kept in memory.
+    a GPU (which no other worker may use then). `renders`: open at once; "auto" is 4, if compiled 1, of engine nano 16.
+    `loras`: a folder of adapters. `max_voices`: so many are kept in memory.
     """
 
     def __init__(
@@ -51,12 +52,13 @@ class VoxcpmBackend:
         model: str,
         engine: Literal["torch", "nano"] = "torch",
         optimize: Literal["auto"] | bool = "auto",
+        renders: Literal["auto"] | int = "auto",
         loras: str = "",
         max_voices: int = 32,
         progress: Report = print,
     ) -> None:
         folder = checkpoint.locate(model, progress)
-        self._engine = _build(engine, folder, device, optimize, loras, progress)
+        self._engine = _build(engine, folder, device, optimize, renders, loras, progress)
         self._cleaner = Cleaner(self._engine.special_tokens)
         self._prompts = PromptStore(default_folder(os.environ), self._engine.fingerprint, max_voices)
         self.device = device
@@ -249,17 +251,26 @@ def _collected(speech: Speech, chunks: list[Samples]) -> Speech:
 
 
 def _build(
-    name: str, folder: Path, device: str, optimize: Literal["auto"] | bool, loras: str, report: Report
+    name: str,
+    folder: Path,
+    device: str,
+    optimize: Literal["auto"] | bool,
+    renders: Literal["auto"] | int,
+    loras: str,
+    report: Report,
 ) -> Engine:
     if name == "nano":
         from voice_server.backends.voxcpm.nano import NanoEngine
 
         if loras:
             raise BackendError("bad_config", "engine nano is run without LoRA adapters: leave out the option `loras`")
+        if renders != "auto":
+            raise BackendError("bad_config", "engine nano holds 16 renders open: leave out the option `renders`")
         return NanoEngine(folder, device, report)
     if name != "torch":
         raise BackendError("bad_config", f"engine is torch or nano, not {name!r}")
     from voice_server.backends.voxcpm.loras import LoraShelf
     from voice_server.backends.voxcpm.torch_engine import TorchEngine
 
-    return TorchEngine(folder, device, optimize, LoraShelf(Path(loras).expanduser()) if loras else None, report)
+    shelf = LoraShelf(Path(loras).expanduser()) if loras else None
+    return TorchEngine(folder, device, optimize, renders, shelf, report)

@@ -146,9 +146,12 @@ class LoraShelf:
                 raise _wrong(name, f"{key} has the shape {tuple(tensor.shape)}")
             if not tensor.isfinite().all():
                 raise _wrong(name, f"{key} holds values that are no numbers")
-        return {
-            key: tensor * (plan.alpha / plan.rank) if key.endswith("B") else tensor for key, tensor in tensors.items()
+        scaled = {
+            key: tensor * (plan.alpha / plan.rank if key.endswith("B") else 1.0) for key, tensor in tensors.items()
         }
+        return {
+            key: tensor.to(self._slots[key]) for key, tensor in scaled.items()
+        }  # where it is used, perhaps each step
 
 
 def _shape(key: str, slot: Any, rank: int) -> tuple[int, int]:

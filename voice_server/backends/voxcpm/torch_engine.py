@@ -1,8 +1,8 @@
-"""The engine of the package voxcpm 2.0.3, unmodified: one render at a time, on the thread that loaded it.
+"""The engine of the package voxcpm 2.0.3, unmodified, on the thread that loaded it: CUDA graphs are bound to theirs.
 
-Two renders at once, or on two threads, corrupt each other without an exception (one key-value cache, convolutions that
-are patched while a stream decodes, CUDA graphs bound to their thread): hence capacity 1, the main thread, and always
-the streaming path, which is the one that can be cancelled between two steps.
+Always the streaming path, which can be left between two steps, to be cancelled or to let another render do its step.
+What the model would mix up between two open renders lies on their desks. Compiled there is one desk: CUDA graphs have
+the addresses of their caches written into them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, Generator, Literal, Sequence
 
 from voice_server.backends.voxcpm import checkpoint, standins
+from voice_server.backends.voxcpm.desks import Desk, Desks
 from voice_server.backends.voxcpm.engine import Features, Order, Prompt, Report, Shape
 from voice_server.worker.adapter import BackendError
 
@@ -22,14 +23,27 @@ if TYPE_CHECKING:
     from voice_server.backends.voxcpm.loras import LoraShelf
 
 Optimize = Literal["auto"] | bool  # whether to compile; "auto" where it works
+Renders = Literal["auto"] | int  # open at once; "auto": one if compiled
+
+_RENDERS = (
+    4  # each waits for at most three steps of others: half a second at VoxCPM2's published speed, of 160 ms steps
+)
 
 
 class TorchEngine:
-    """`folder` is a checkpoint. Raises BackendError("bad_config") for a wrong one."""
+    """`folder` is a checkpoint. Raises BackendError("bad_config") for a wrong one, or wrong options."""
 
-    capacity = 1
-
-    def __init__(self, folder: Path, device: str, optimize: Optimize, loras: LoraShelf | None, report: Report) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        device: str,
+        optimize: Optimize,
+        renders: Renders,
+        loras: LoraShelf | None,
+        report: Report,
+    ) -> None:
+        compiling = device == "cuda" and bool(optimize)
+        _check_renders(renders, compiling)
         architecture = checkpoint.read_architecture(folder)
         self._has_reference = architecture == "voxcpm2"
         self._loras = loras
@@ -37,19 +51,23 @@ class TorchEngine:
         _prepare_imports(device)
         report("reading weights")
         stored = checkpoint.stored_weights(folder)
-        self._model = self._load(folder, device, device == "cuda" and bool(optimize))
+        self._model = self._load(folder, device, compiling)
         report("verifying weights")
         checkpoint.verify_weights(folder, stored, self._model.state_dict())
         tokenizer = self._model.text_tokenizer.tokenizer
         checkpoint.verify_tokenizer(tokenizer, self._model.config.lm_config.vocab_size)
         if loras is not None:
             loras.attach(dict(self._model.named_parameters()))
-        if device == "cuda" and optimize is True and not hasattr(self._model, "_feat_encoder_raw"):
+        compiled = hasattr(self._model, "_feat_encoder_raw")
+        if compiling and optimize is True and not compiled:
             raise BackendError("bad_config", "optimize is on, but torch.compile does not work here (no triton?)")
         self.deterministic = device == "cpu"
         self.fingerprint = f"torch-{checkpoint.fingerprint(folder)}"
         self.special_tokens: Sequence[str] = list(tokenizer.all_special_tokens)
         self.shape = self._shape()
+        self.capacity = (1 if compiled else _RENDERS) if renders == "auto" else renders
+        self._desks = Desks(self._model, device, self.capacity)
+        print(f"renders open at once: {self.capacity}, with {self._desks.bytes_each / 1e6:.1f} MB of caches each")
 
     def count_tokens(self, text: str) -> int:
         return len(self._model.text_tokenizer(text))
@@ -76,11 +94,25 @@ class TorchEngine:
             raise BackendError("bad_option", "this backend has no LoRA adapters: its option `loras` names their folder")
 
     def speak(self, order: Order) -> Generator[Samples, None, None]:
+        with self._desks.one() as desk:
+            steps = self._steps(order)
+            try:
+                while (audio := self._step(desk, order.lora, steps)) is not None:
+                    yield audio
+            finally:
+                with desk.seated():  # upstream takes its functions out of the layers
+                    steps.close()
+
+    def _step(self, desk: Desk, lora: str, steps: Generator[Samples, None, None]) -> Samples | None:
+        with desk.seated():
+            if self._loras is not None:
+                self._loras.use(lora)
+            return next(steps, None)
+
+    def _steps(self, order: Order) -> Generator[Samples, None, None]:
         import torch
 
-        if self._loras is not None:
-            self._loras.use(order.lora)
-        torch.manual_seed(order.seed)  # of the CPU and of every GPU; last, since all before may draw from it
+        torch.manual_seed(order.seed)  # of the CPU and of every GPU
         steps = self._model.generate_with_prompt_cache_streaming(
             order.text,
             None if order.prompt is None else self._cache(order.prompt),
@@ -132,6 +164,14 @@ class TorchEngine:
         rate = int(model.sample_rate)
         hop = getattr(model, "_decode_chunk_size", model.chunk_size)  # chunk_size is the encoder's, of another rate
         return Shape(rate, model.patch_size * hop / rate, int(model.config.max_length), self._has_reference)
+
+
+def _check_renders(renders: Renders, compiling: bool) -> None:
+    if renders != "auto" and (isinstance(renders, bool) or not isinstance(renders, int) or renders < 1):
+        raise BackendError("bad_config", f"renders is auto or a number from 1, not {renders!r}")
+    if compiling and renders not in ("auto", 1):
+        message = f"a compiled model holds one render open, not {renders}: leave out the option `renders`"
+        raise BackendError("bad_config", f"{message}, or set `optimize: false`")
 
 
 def _prepare_imports(device: str) -> None:
