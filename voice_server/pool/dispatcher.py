@@ -265,9 +265,9 @@ class Dispatcher:
         """Tell the workers that step between renders which deadlines have moved otherwise than they think."""
         now = self._loop.time()
         for render_id, due_at in self._scheduler.corrections(stream, now):
-            worker = self._renders[render_id].worker
-            if worker.ready and worker.ready.capacity > 1:
-                worker.deadline(render_id, due_at - now)
+            render = self._renders.get(render_id)  # one that was stopped keeps its seat until the engine lets go
+            if render and render.worker.ready and render.worker.ready.capacity > 1:
+                render.worker.deadline(render_id, due_at - now)
 
     def _cancel(self, render_id: int) -> None:
         if render := self._renders.pop(render_id, None):
