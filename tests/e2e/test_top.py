@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 
 from tests.e2e.programs import HOME, Outcome, environ, terminal
 from tests.harness import TIMEOUT_S, running_server, tone_config, wait_until
@@ -39,12 +39,17 @@ def speaking(folder: Path) -> Iterator[ServerProcess]:
     """A server with one worker that renders a sentence for one listener while another one waits."""
     with server_process(folder, speed_rtf=0.9) as server:
         server.wait_ready()
-        with connect(f"{server.ws}/stream-tokens") as first, connect(f"{server.ws}/stream-tokens") as second:
+        with _listener(server) as first, _listener(server) as second:
             for ws in (first, second):
                 ws.send(json.dumps({"token": TEXT, "flush": True}))
                 ws.recv()
             wait_until(lambda: _waits(server), "one renders, one waits")
             yield server
+
+
+def _listener(server: ServerProcess) -> ClientConnection:
+    """It takes no audio, so it would wait long for the last word of the server."""
+    return connect(f"{server.ws}/stream-tokens", close_timeout=0.1)
 
 
 def _waits(server: ServerProcess) -> bool:
