@@ -34,11 +34,13 @@ class Engine:
     first_chunk_s: float = 0.025  # before a render's first chunk: reading a prompt costs real engines two steps
     chunk_s: float = 0.08
     seconds_per_char: float = 0.06
+    step_s: float = 0.0  # what a chunk takes on this machine beyond its real-time factor: the engine oversleeps
 
     @property
     def effective_rtf(self) -> float:
         """Seconds of work per second of audio: each sentence pays for its first chunk once."""
-        return self.rtf + self.first_chunk_s / (sum(CHARS) / 2 * self.seconds_per_char)
+        first = self.first_chunk_s / (sum(CHARS) / 2 * self.seconds_per_char)
+        return self.rtf + self.step_s / self.chunk_s + first
 
     @property
     def audio_per_s(self) -> float:

@@ -1,0 +1,136 @@
+"""The same scheduler in simulated time: other loads, other sizes, in seconds; and does it agree with the real run?
+
+    uv run python -m bench.simulate [--loads 30 60 90 120 150] [--seconds 300]
+    uv run python -m bench.simulate --compare FILE          FILE is what bench.schedule --json wrote
+    uv run python -m bench.simulate --scale 1 10 100 1000   workers, at 90 and 150 %, chunk-EDF
+    uv run python -m bench.simulate --plots docs/media      both of the first and the third, drawn
+
+`bench/simulated.py` says what is simulated. A comparison is asked exactly what the real run was asked. The goal is 15 %
+for the median and the 95th percentile of first audio, and for throughput.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bench.gateway import machine
+from bench.listeners import Engine, Period, Policy, asked, policies
+from bench.outcomes import Row, table
+from bench.simulated import simulate
+
+AGREES = 0.15
+COMPARED = ("first_p50_ms", "first_p95_ms", "audio_per_s")
+OVERHEAD_S = 0.0005  # of a chunk: what the tone backend oversleeps on the machine of docs/scheduling.md
+SCALE_LOADS = (0.9, 1.5)
+SCALE_PERIOD = Period(warm_up_s=15.0, seconds=15.0, drain_s=15.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Scaled:
+    """One size of a pool."""
+
+    workers: int
+    row: Row
+    most_streams: int
+    took_s: float
+
+
+def simulated_row(engine: Engine, policy: Policy, period: Period, load: float, tokens_per_s: float) -> Row:
+    gateway = simulate(engine, policy, period, asked(engine, load, period, tokens_per_s))
+    return Row.of(policy.name, load, gateway.listeners, gateway.audio_s / period.seconds)
+
+
+def sweep(engine: Engine, capacity: int, period: Period, loads: Sequence[float], tokens_per_s: float) -> list[Row]:
+    return [
+        simulated_row(engine, policy, period, load, tokens_per_s) for load in loads for policy in policies(capacity)
+    ]
+
+
+def scale(engine: Engine, capacity: int, sizes: Sequence[int], tokens_per_s: float) -> Iterator[Scaled]:
+    chunk_edf = policies(capacity)[-1]
+    for workers in sizes:
+        for load in SCALE_LOADS:
+            sized, begin = replace(engine, workers=workers), time.perf_counter()
+            gateway = simulate(sized, chunk_edf, SCALE_PERIOD, asked(sized, load, SCALE_PERIOD, tokens_per_s))
+            row = Row.of(chunk_edf.name, load, gateway.listeners, gateway.audio_s / SCALE_PERIOD.seconds)
+            yield Scaled(workers, row, gateway.most_streams, time.perf_counter() - begin)
+
+
+def compare(real: dict[str, Any]) -> bool:
+    """Prints each figure beside the real one; whether all agree."""
+    engine, period, tokens_per_s = Engine(**real["engine"]), Period(**real["period"]), real["tokens_per_s"]
+    by_name = {policy.name: policy for policy in policies(real["capacity"])}
+    print(f"{'policy':<14}{'load':>5}  {'figure':<14}{'real':>10}{'simulated':>11}{'off by':>8}")
+    agrees = True
+    for row in real["rows"]:
+        ours = simulated_row(engine, by_name[row["policy"]], period, row["load"], tokens_per_s).as_json()
+        for figure in COMPARED:
+            off = ours[figure] / row[figure] - 1
+            agrees &= abs(off) <= AGREES
+            told = f"{row[figure]:>10.1f}{ours[figure]:>11.1f}{off:>8.0%}{'' if abs(off) <= AGREES else '  NO'}"
+            print(f"{row['policy']:<14}{row['load']:>5.0%}  {figure:<14}{told}")
+    print(f"within {AGREES:.0%}: {'yes' if agrees else 'NO'}")
+    return agrees
+
+
+def report_scale(sizes: Sequence[Scaled]) -> None:
+    print(
+        f"{'workers':>8}{'load':>6}{'streams':>9}{'p50 ms':>8}{'p95 ms':>8}{'gap-free':>10}{'refused':>9}{'took s':>8}"
+    )
+    for one in sizes:
+        row = one.row
+        told = f"{row.first_p50_ms:>8.0f}{row.first_p95_ms:>8.0f}{row.gap_free:>10.1%}{row.refused:>9.1%}"
+        print(f"{one.workers:>8}{row.load:>6.0%}{one.most_streams:>9}{told}{one.took_s:>8.1f}")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    engine = Engine(step_s=OVERHEAD_S)
+    parser.add_argument("--loads", type=float, nargs="+", default=[30, 60, 90, 120, 150], help="percent of capacity")
+    parser.add_argument("--workers", type=int, default=engine.workers)
+    parser.add_argument("--capacity", type=int, default=8)
+    parser.add_argument("--rtf", type=float, default=engine.rtf)
+    parser.add_argument("--first-chunk", type=float, default=engine.first_chunk_s)
+    parser.add_argument("--chunk-ms", type=float, default=engine.chunk_s * 1000)
+    parser.add_argument("--step-ms", type=float, default=engine.step_s * 1000, help="overhead of each chunk")
+    parser.add_argument("--tokens-per-s", type=float, default=60.0)
+    parser.add_argument("--seconds", type=float, default=300.0)
+    parser.add_argument("--compare", type=Path, help="a result of bench.schedule --json")
+    parser.add_argument("--scale", type=int, nargs="+", help="numbers of workers")
+    parser.add_argument("--plots", type=Path, help="the folder for scheduling-*.svg")
+    return parser.parse_args()
+
+
+def main() -> None:
+    given = arguments()
+    if given.compare:
+        raise SystemExit(0 if compare(json.loads(given.compare.read_text())) else 1)
+    engine = Engine(given.workers, given.rtf, given.first_chunk, given.chunk_ms / 1000, step_s=given.step_ms / 1000)
+    result: dict[str, Any] = {"bench": "simulate", "machine": machine(), "engine": asdict(engine)}
+    rows: list[Row] = []
+    sizes: list[Scaled] = []
+    if given.plots or not given.scale:
+        loads = [load / 100 for load in given.loads]
+        rows = sweep(engine, given.capacity, Period(seconds=given.seconds), loads, given.tokens_per_s)
+        result["rows"] = [row.as_json() for row in rows]
+        print(table(rows))
+    if given.scale:
+        sizes = list(scale(engine, given.capacity, given.scale, given.tokens_per_s))
+        result["scale"] = [
+            {"workers": one.workers, "took_s": round(one.took_s, 1), **one.row.as_json()} for one in sizes
+        ]
+        report_scale(sizes)
+    if given.plots:
+        importlib.import_module("bench.plots").draw(rows, sizes, given.plots)  # matplotlib, only to draw
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
