@@ -7,9 +7,11 @@ turned out shorter than it looked move it.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 
 from voice_server.core.snapshot import Place, RenderState, StreamState
 
@@ -64,32 +66,38 @@ class StreamPlan:
         """Something of this answer can be heard already."""
         return self.made_s > 0
 
+    @property
+    def is_first(self) -> bool:
+        """The next waiting sentence is the one that this answer begins to speak with."""
+        first = self.waiting[0].sentence
+        return self.live and not self.has_spoken and all(first < render.sentence for render in self.open.values())
+
+    @property
+    def deliverable_s(self) -> float:
+        """Rendered audio that only the client keeps waiting, not a sentence before it."""
+        return self._ready_s(self._head)
+
     def audible_until(self, now: float) -> float:
-        """When the listener will have played all that is rendered."""
-        return max(self.runs_out_at, now) + self.undelivered_s if self.undelivered_s > 0 else self.runs_out_at
+        """When the listener will have played all that can be delivered."""
+        ready_s = self.deliverable_s
+        return max(self.runs_out_at, now) + ready_s if ready_s > 0 else self.runs_out_at
 
     def next_due(self, now: float, seconds: Seconds) -> float:
         """When the first waiting sentence is needed: nothing of it can be before it was said."""
-        open_s = sum(self._remaining_s(render, seconds) for render in self.open.values())
-        return max(self.audible_until(now) + open_s, self.waiting[0].since)
+        first = self.waiting[0]
+        return max(self._needed_at(first.sentence, now, seconds), first.since)
 
     def due(self, render: RenderPlan, now: float, seconds: Seconds) -> float:
         """When the next audio of an open render is needed."""
-        later = sum(other.audio_s for other in self.open.values() if other.sentence > render.sentence)
-        later += sum(audio_s for sentence, audio_s in self.ended.items() if sentence > render.sentence)
-        before = sum(
-            self._remaining_s(other, seconds) for other in self.open.values() if other.sentence < render.sentence
-        )
-        ahead_s = max(0.0, self.undelivered_s - later) + before
-        return (max(self.runs_out_at, now) if ahead_s else self.runs_out_at) + ahead_s
+        return self._needed_at(render.sentence, now, seconds)
 
     def close(self, render: RenderPlan, *, complete: bool) -> None:
-        """The engine is done with it."""
+        """The engine is done with it. One that is not complete may be said again, before what overtook it."""
         del self.open[render.render_id]
         if complete:
             self.ended[render.sentence] = render.audio_s
-        first = min((other.sentence for other in self.open.values()), default=None)
-        self.ended = {} if first is None else {key: value for key, value in self.ended.items() if key > first}
+        first = self._head if complete else min(self._head, render.sentence)
+        self.ended = {key: value for key, value in self.ended.items() if key > first}
 
     def left_s(self, seconds: Seconds) -> float:
         """Of audio that the known text still needs."""
@@ -100,6 +108,25 @@ class StreamPlan:
         ahead_s = max(0.0, self.audible_until(now) - now)
         told = (self.live, self.client, self.is_admitted, place, ahead_s, self.made_s)
         return StreamState(stream, *told, waiting=len(self.waiting), open=list(self.open))
+
+    @property
+    def _head(self) -> float:
+        """The first sentence that is not complete."""
+        opened = (render.sentence for render in self.open.values())
+        return min((*opened, *(first.sentence for first in islice(self.waiting, 1))), default=math.inf)
+
+    def _ready_s(self, sentence: float) -> float:
+        """Of audio that is rendered and comes before the rest of a sentence."""
+        later = sum(render.audio_s for render in self.open.values() if render.sentence > sentence)
+        later += sum(audio_s for other, audio_s in self.ended.items() if other > sentence)
+        return max(0.0, self.undelivered_s - later)
+
+    def _needed_at(self, sentence: int, now: float, seconds: Seconds) -> float:
+        """When the listener will have played what comes before the rest of a sentence."""
+        ready_s = self._ready_s(sentence)
+        before = [self._remaining_s(render, seconds) for render in self.open.values() if render.sentence < sentence]
+        plays_on = before or ready_s > 0
+        return (max(self.runs_out_at, now) if plays_on else self.runs_out_at) + ready_s + sum(before)
 
     def _remaining_s(self, render: RenderPlan, seconds: Seconds) -> float:
         return max(0.0, seconds(render.voice, render.chars) - render.audio_s)
