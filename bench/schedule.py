@@ -129,7 +129,7 @@ def headline(bench: Bench) -> str:
     return (
         f"{engine.workers} workers, chunk-EDF's with capacity {bench.policies[-1].capacity}; real-time factor "
         f"{engine.rtf:g}, {engine.effective_rtf:.3f} with {engine.first_chunk_s * 1000:.0f} ms before each sentence "
-        f"and {engine.step_s * 1000:.2f} ms of overhead per chunk; 100 % is {engine.audio_per_s:.1f} s of audio a second"
+        f"and {engine.step_s * 1000:.2f} ms of overhead per chunk; 100 % is {engine.audio_per_s:.1f} s of audio/s"
     )
 
 
