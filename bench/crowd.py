@@ -65,9 +65,13 @@ class Crowd:
         listener = Listener(answer)
         self.listeners.append(listener)
         async with conversation(self.url, listener, self.now) as ws:
-            async for message in ws:
-                self._count(message)
-                note(listener, message, self.now())
+            try:
+                async for message in ws:
+                    self._count(message)
+                    note(listener, message, self.now())
+            except websockets.ConnectionClosedError:
+                if not listener.is_over:  # who was refused has been told why
+                    raise
 
     def _count(self, message: str | bytes) -> None:
         if isinstance(message, bytes) and self.period.warm_up_s <= self.now() < self.period.ends_at:
