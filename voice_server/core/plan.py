@@ -54,6 +54,7 @@ class StreamPlan:
     made_s: float = 0.0  # audio of this answer
     voice: str = ""  # of its latest render
     is_admitted: bool = False
+    opening: int = 0  # the sentence that this answer begins with
     is_complete: bool = False  # no more text will come in this answer
     since: float = 0.0  # when this answer's first sentence came
 
@@ -68,9 +69,8 @@ class StreamPlan:
 
     @property
     def is_first(self) -> bool:
-        """The next waiting sentence is the one that this answer begins to speak with."""
-        first = self.waiting[0].sentence
-        return self.live and not self.has_spoken and all(first < render.sentence for render in self.open.values())
+        """The next waiting sentence is the one that this answer begins with."""
+        return self.live and bool(self.waiting) and self.waiting[0].sentence == self.opening
 
     @property
     def deliverable_s(self) -> float:

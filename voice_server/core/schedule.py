@@ -59,6 +59,7 @@ class Scheduler:
         self._renders: dict[int, RenderPlan] = {}  # wanted ones
         self._seats = Seats(limits.kept_seats)
         self._line = Line()
+        self._newcomers = Line()  # answers that begin: they find the kept seats, whoever else has to wait
         self._lobby = Lobby()
         self._rate = SpeechRate(CHARS_PER_S)
         self._answer_s = Mean()
@@ -94,7 +95,7 @@ class Scheduler:
     def submit(self, stream: int, sentence: int, chars: int, now: float) -> None:
         plan = self._streams[stream]
         if plan.is_idle and (plan.is_complete or not plan.is_admitted):
-            self._begin_answer(stream, plan, now)
+            self._begin_answer(stream, plan, sentence, now)
         plan.waiting.append(Waiting(sentence, chars, now))
         self._enter(stream, plan, now)
 
@@ -117,7 +118,7 @@ class Scheduler:
         for render_id in plan.open:
             del self._renders[render_id]
         self._lobby.give_up(stream)
-        self._line.leave(stream)
+        self._leave_line(stream)
         self._leave(plan)
         self._streams[stream] = StreamPlan(plan.live, plan.client)
         return list(plan.open)
@@ -155,7 +156,7 @@ class Scheduler:
             plan.undelivered_s = undelivered_s
             if audio_s:
                 plan.runs_out_at = max(plan.runs_out_at, now) + audio_s
-            if stream not in self._line:
+            if not audio_s or stream not in self._line_of(plan):  # without audio it was told that less is left
                 self._enter(stream, plan, now)
 
     def released(self, render_id: int, now: float, *, complete: bool = False) -> None:
@@ -177,12 +178,8 @@ class Scheduler:
         """Fill the seats that ought to be filled."""
         self._admit(now)
         assignments: list[Assignment] = []
-        while (stream := self._most_urgent(now)) is not None:
-            plan = self._streams[stream]
-            worker = self._worker_for(plan, self._due(plan, now), now)
-            if worker is None:
-                break
-            assignments.append(self._start(stream, plan, worker, now))
+        while assignment := self._start_next(now):
+            assignments.append(assignment)
         return assignments
 
     def skip(self, stream: int) -> bool:
@@ -191,7 +188,7 @@ class Scheduler:
         if not self._may_start(plan):
             return False
         plan.waiting.popleft()
-        self._line.leave(stream)
+        self._leave_line(stream)
         return True
 
     def corrections(self, stream: int, now: float) -> list[tuple[int, float]]:
@@ -250,21 +247,38 @@ class Scheduler:
     def _enter(self, stream: int, plan: StreamPlan, now: float) -> None:
         """Into the line, or further to the front if it became more urgent."""
         if self._may_start(plan):
-            self._line.put(stream, self._due(plan, now))
+            self._line_of(plan).put(stream, self._due(plan, now))
+
+    def _line_of(self, plan: StreamPlan) -> Line:
+        return self._newcomers if plan.is_first else self._line
+
+    def _leave_line(self, stream: int) -> None:
+        self._line.leave(stream)
+        self._newcomers.leave(stream)
 
     def _may_start(self, plan: StreamPlan) -> bool:
         return bool(plan.waiting) and plan.is_admitted and plan.deliverable_s < self._limits.ahead_s
 
-    def _most_urgent(self, now: float) -> int | None:
-        def due_at(stream: int) -> float | None:
-            return self._due(self._streams[stream], now) if self._may_start(self._streams[stream]) else None
+    def _start_next(self, now: float) -> Assignment | None:
+        """The most urgent of those for whom there is a seat: who begins an answer may find one where others do not."""
+        for due_at, stream in sorted([*self._head(self._line, now), *self._head(self._newcomers, now)]):
+            plan = self._streams[stream]
+            if worker := self._worker_for(plan, due_at, now):
+                return self._start(stream, plan, worker, now)
+        return None
 
-        return self._line.head(due_at)
+    def _head(self, line: Line, now: float) -> list[tuple[float, int]]:
+        def due_at(stream: int) -> float | None:
+            plan = self._streams[stream]
+            return self._due(plan, now) if self._may_start(plan) and self._line_of(plan) is line else None
+
+        stream = line.head(due_at)
+        return [] if stream is None else [(self._due(self._streams[stream], now), stream)]
 
     def _worker_for(self, plan: StreamPlan, due_at: float, now: float) -> str | None:
         """An idle worker, or a seat beside others for what is needed soon."""
         near = self._fifo or due_at - now < self._limits.near_s
-        return self._seats.choose(self._renders, now, is_first=plan.is_first, beside_others=near)
+        return self._seats.choose(self._renders, now, is_first=self._fifo or plan.is_first, beside_others=near)
 
     def _start(self, stream: int, plan: StreamPlan, worker: str, now: float) -> Assignment:
         due_at = self._due(plan, now)
@@ -276,7 +290,7 @@ class Scheduler:
         render_id, self._next_render = self._next_render, self._next_render + 1
         render = RenderPlan(render_id, stream, next_up.sentence, next_up.chars, worker, now, due_at, plan.voice)
         plan.open[render_id] = self._renders[render_id] = render
-        self._line.leave(stream)
+        self._leave_line(stream)
         self._seats.take(worker, render_id, now)
         self._enter(stream, plan, now)
         return Assignment(render_id, stream, next_up.sentence, worker, due_at, self._pace(plan))
@@ -294,7 +308,8 @@ class Scheduler:
 
     # Admission
 
-    def _begin_answer(self, stream: int, plan: StreamPlan, now: float) -> None:
+    def _begin_answer(self, stream: int, plan: StreamPlan, opening: int, now: float) -> None:
+        plan.opening = opening
         plan.is_complete = False
         plan.made_s = 0.0
         plan.ended.clear()  # sentences are numbered anew
