@@ -5,23 +5,33 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from tests.harness import FAST, TIMEOUT_S, running_pool, tone_bytes, tone_config
+from tests.harness import FAST, TIMEOUT_S, eventually, running_pool, tone_bytes, tone_config
 from voice_server.core.errors import BadMessage, BadOption, TextTooLong
 from voice_server.core.events import (
     AnswerCancelled,
     AnswerDone,
     AudioChunk,
     Event,
+    Problem,
     SentenceAccepted,
+    SentenceEnded,
+    SentenceQueued,
     SentenceRendering,
     SentenceResumed,
+    SentenceStarted,
 )
 from voice_server.core.limits import Limits, TextLimits
-from voice_server.core.pcm import Resampler
+from voice_server.core.pcm import AUDIBLE, Resampler, byte_count
+from voice_server.core.settings import BackendConfig
+from voice_server.stream.backend import Backend
 from voice_server.stream.outbox import Outbox
 from voice_server.stream.stream import Stream, StreamSettings
 
@@ -33,31 +43,40 @@ TEXT = "The quick brown fox jumps over the lazy dog. "
 class Talk:
     """A stream and what its client took so far."""
 
-    def __init__(self, stream: Stream, outbox: Outbox) -> None:
-        self.stream = stream
-        self._outbox = outbox
+    def __init__(self, backend: Backend, limits: Limits = FAST, **settings: Any) -> None:
+        self._outbox = Outbox(limits.stream)
+        self.stream = Stream(backend, self._outbox, limits, StreamSettings(**settings))
+        self.taken: list[Event] = []
 
     async def answer(self) -> list[Event]:
         """The events up to the answer's last one."""
-        taken: list[Event] = []
+        return await self.until(AnswerDone, AnswerCancelled)
+
+    async def until(self, *kinds: type[Event]) -> list[Event]:
+        self.taken = []
 
         async def send(event: Event) -> None:
-            taken.append(event)
+            self.taken.append(event)
 
-        running = self._outbox.run(send, lambda event: isinstance(event, AnswerDone | AnswerCancelled))
-        await asyncio.wait_for(running, TIMEOUT_S)
-        return taken
+        await asyncio.wait_for(self._outbox.run(send, lambda event: isinstance(event, kinds)), TIMEOUT_S)
+        return self.taken
 
 
 @asynccontextmanager
-async def talking(python: Path, *, sample_rate: int = 0, limits: Limits = FAST) -> AsyncIterator[Talk]:
-    async with running_pool(tone_config(), python, limits=limits) as backend:
-        outbox = Outbox(limits.stream)
-        stream = Stream(backend, outbox, limits, StreamSettings(sample_rate=sample_rate))
+async def talking(
+    python: Path,
+    *,
+    sample_rate: int = 0,
+    limits: Limits = FAST,
+    config: BackendConfig | None = None,
+    live: bool = True,
+) -> AsyncIterator[Talk]:
+    async with running_pool(config or tone_config(), python, limits=limits) as backend:
+        talk = Talk(backend, limits, live=live, sample_rate=sample_rate)
         try:
-            yield Talk(stream, outbox)
+            yield talk
         finally:
-            stream.close()
+            talk.stream.close()
 
 
 def heard(events: list[Event]) -> bytes:
@@ -165,3 +184,186 @@ async def test_every_sentence_tells_when_it_starts_to_render_in_order(tone_pytho
         talk.stream.finish()
         events = await talk.answer()
     assert [event.index for event in events if isinstance(event, SentenceRendering)] == list(range(5))
+
+
+# Silence
+
+HUSHED = """
+import numpy as np
+from voice_server.backends.tone import ToneBackend
+
+SILENCE = np.zeros(2400, np.float32)
+
+
+class Hushed(ToneBackend):
+    def render(self, text, voice, **options):
+        yield SILENCE
+        if "Hush" in text:
+            for _ in range(int(12 * self.sample_rate / len(SILENCE))):
+                yield SILENCE
+        else:
+            yield from super().render(text, voice, **options)
+        yield SILENCE
+"""
+PAUSE_S = 0.25
+MARGIN = bytes(2 * 480)
+
+
+def hushed(tmp_path: Path) -> BackendConfig:
+    """An engine with 0.1 s of silence before and after each sentence; those that say so are silent for 12 s."""
+    (tmp_path / "hushed.py").write_text(HUSHED)
+    adapter = f"{tmp_path}/hushed.py:Hushed"
+    return replace(tone_config(), adapter=adapter, trim_silence=True, pause_s=PAUSE_S)
+
+
+def left_of(text: str) -> bytes:
+    """What trimming leaves of a sentence of this engine."""
+    spoken = np.frombuffer(tone_bytes(text), "<i2")
+    assert abs(int(spoken[0])) > AUDIBLE < abs(int(spoken[-1]))
+    return MARGIN + spoken.tobytes() + MARGIN
+
+
+async def test_silence_is_trimmed_and_a_pause_put_between_sentences(tone_python: Path, tmp_path: Path) -> None:
+    async with talking(tone_python, config=hushed(tmp_path)) as talk:
+        talk.stream.push(TEXT * 2)
+        talk.stream.finish()
+        events = await talk.answer()
+    spoken, pause = left_of(TEXT.strip()), bytes(byte_count(PAUSE_S, 24_000))
+    assert heard(events) == spoken + pause + spoken
+    lengths = [event.duration_s for event in events if isinstance(event, SentenceEnded)]
+    assert lengths == [len(spoken) / 48_000, (len(pause) + len(spoken)) / 48_000]
+
+
+async def test_a_trimmed_sentence_that_was_resumed_is_exact(tone_python: Path, tmp_path: Path) -> None:
+    async with talking(tone_python, config=hushed(tmp_path)) as talk:
+        talk.stream.set_options({"fault": f"once={tmp_path}/struck;die@5"})
+        talk.stream.push(TEXT)
+        talk.stream.finish()
+        events = await talk.answer()
+    assert SentenceResumed(0, exact=True) in events
+    assert heard(events) == left_of(TEXT.strip())
+
+
+async def test_a_sentence_that_is_nothing_but_silence_is_passed_over(tone_python: Path, tmp_path: Path) -> None:
+    """However long it is: nobody hears it, so nobody may be thought to be still hearing it."""
+    silent = "Hush " * 20 + "now. "
+    async with talking(tone_python, config=hushed(tmp_path)) as talk:
+        talk.stream.push(silent + TEXT)
+        talk.stream.finish()
+        events = await talk.answer()
+    assert not [event for event in events if isinstance(event, Problem)]
+    assert [event.index for event in events if isinstance(event, SentenceStarted)] == [1]
+    assert heard(events) == left_of(TEXT.strip())
+
+
+async def test_an_engine_that_is_silent_for_ever_is_stopped(tone_python: Path, tmp_path: Path) -> None:
+    async with talking(tone_python, config=hushed(tmp_path)) as talk:
+        talk.stream.push("Hush.")
+        talk.stream.finish()
+        events = await talk.answer()
+    assert [event.error.code for event in events if isinstance(event, Problem)] == ["runaway"]
+
+
+# The first clause
+
+CLAUSE, REST = "I think that we should leave,", "before it begins to rain again."
+EAGER = replace(tone_config(), eager_clause=True)
+
+
+def accepted(events: list[Event]) -> list[str]:
+    return [event.text for event in events if isinstance(event, SentenceAccepted)]
+
+
+@pytest.mark.parametrize("tokens", [[f"{CLAUSE} ", REST], [f"{CLAUSE} {REST} ", "Yes."]], ids=["open", "whole"])
+async def test_the_first_clause_of_an_answer_goes_ahead_while_a_worker_is_idle(
+    tone_python: Path, tokens: list[str]
+) -> None:
+    async with talking(tone_python, config=EAGER) as talk:
+        for token in tokens:
+            talk.stream.push(token)
+        talk.stream.finish()
+        events = await talk.answer()
+    assert accepted(events)[:2] == [CLAUSE, REST]
+    assert heard(events)[: len(tone_bytes(CLAUSE, REST))] == tone_bytes(CLAUSE, REST)
+
+
+async def test_only_an_answers_first_sentence_is_hurried(tone_python: Path) -> None:
+    async with talking(tone_python, config=EAGER) as talk:
+        for _ in range(2):
+            talk.stream.push("Yes. ")
+            assert (await talk.until(SentenceEnded))[0] == SentenceAccepted(0, "Yes.")
+            talk.stream.push(f"{CLAUSE} ")
+            talk.stream.push(REST)
+            talk.stream.finish()
+            assert accepted(await talk.answer()) == [f"{CLAUSE} {REST}"]
+
+
+@pytest.mark.parametrize(("is_eager", "live"), [(False, True), (True, False)], ids=["not switched on", "a file"])
+async def test_a_sentence_stays_whole_where_nobody_wants_it_hurried(
+    tone_python: Path, is_eager: bool, live: bool
+) -> None:
+    async with talking(tone_python, config=replace(EAGER, eager_clause=is_eager), live=live) as talk:
+        talk.stream.push(f"{CLAUSE} ")
+        talk.stream.push(REST)
+        talk.stream.finish()
+        assert accepted(await talk.answer()) == [f"{CLAUSE} {REST}"]
+
+
+async def test_a_sentence_stays_whole_while_all_workers_are_busy(tone_python: Path) -> None:
+    slow = replace(tone_config(speed_rtf=1.0), eager_clause=True)
+    async with running_pool(slow, tone_python) as backend:
+        busy, talk = Talk(backend), Talk(backend)
+        busy.stream.push(TEXT * 2)
+        talk.stream.push(f"{CLAUSE} ")
+        talk.stream.push(f"{REST} ")
+        talk.stream.flush()
+        assert accepted(await talk.until(SentenceAccepted)) == [f"{CLAUSE} {REST}"]
+        busy.stream.close()
+        talk.stream.close()
+
+
+# In line
+
+
+async def test_who_waits_is_told_when_the_place_has_changed(tone_python: Path) -> None:
+    quick = replace(FAST, stream=replace(FAST.stream, queued_every_s=0.01))
+    async with running_pool(tone_config(speed_rtf=1.0), tone_python, limits=quick) as backend:
+        talks = [Talk(backend, quick) for _ in range(3)]
+        for talk in talks:
+            talk.stream.push(TEXT)
+            talk.stream.finish()
+        reading = asyncio.create_task(talks[2].answer())
+        await eventually(lambda: places(talks[2]) == [2], "it is told its place")
+        talks[1].stream.close()
+        await eventually(lambda: places(talks[2]) == [2, 1], "it is told its new place")
+        talks[0].stream.close()
+        assert places_in(await reading) == [2, 1]
+        talks[2].stream.close()
+
+
+def places(talk: Talk) -> list[int]:
+    return places_in(talk.taken)
+
+
+def places_in(events: list[Event]) -> list[int]:
+    told = [event.position for event in events if isinstance(event, SentenceQueued)]
+    return [place for place, before in zip(told, [0, *told], strict=False) if place != before]
+
+
+async def test_who_waits_is_told_how_long_and_again_when_that_has_clearly_changed(tone_python: Path) -> None:
+    quick = replace(FAST, stream=replace(FAST.stream, queued_every_s=0.01))
+    async with running_pool(tone_config(speed_rtf=0.4), tone_python, limits=quick) as backend:
+        first, second = Talk(backend, quick), Talk(backend, quick)
+        for until in (AnswerDone, SentenceRendering):  # the first answer is there to measure the speed
+            first.stream.push(TEXT)
+            first.stream.finish()
+            await first.until(until)
+        second.stream.push(TEXT)
+        second.stream.finish()
+        waits = [event.eta_s for event in await second.answer() if isinstance(event, SentenceQueued)]
+        first.stream.close()
+        second.stream.close()
+    assert len(waits) > 1
+    for before, after in pairwise(waits):
+        assert before is not None and after is not None
+        assert abs(after - before) > 0.2 * before
