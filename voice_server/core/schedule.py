@@ -137,7 +137,7 @@ class Scheduler:
         if render is None:
             return
         plan = self._streams[render.stream]
-        if plan.live and plan.has_spoken and now > render.due_at + self._limits.late_s:
+        if plan.live and plan.has_spoken and now > plan.due(render, now, self._rate.seconds) + self._limits.late_s:
             self.deadline_misses += 1
         render.due_at += audio_s * self._pace(plan)
         render.audio_s += audio_s
