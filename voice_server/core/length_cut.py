@@ -17,7 +17,7 @@ from voice_server.core.limits import TextLimits
 _CLAUSE_END = re.compile(r"[,;:]\s|[、，；：—]")
 _FIRST_CLAUSE_END = re.compile(rf"(?<![\d.])(?:{_CLAUSE_END.pattern})")  # not in "March 3, 2024", nor behind "e.g.,"
 _ASIDE = re.compile(r"\([^()]*\)|\[[^\[\]]*\]")
-_PAIRS = [(pair[0], pair[1]) for pair in "() [] {} “” «» 「」 『』 （） 《》 【】".split()]
+_PAIRS = list(zip("([{“«「『（《【", ")]}”»」』）》】", strict=True))
 _OPEN_TAG = re.compile(r"\[[\w -]{0,40}\Z")
 _TAG_CHARS = 42
 
