@@ -14,13 +14,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import websockets
 
 from bench.listeners import TOKEN_CHARS, Asked, Listener, Period
+from voice_server.core import pcm as audio
 
 BYTES_PER_S = 48_000
-AUDIBLE = 10 ** (-50 / 20) * 32768  # -50 dBFS
 CONNECT_S = 0.3  # before an answer's first token, so that the handshake is in nobody's first audio
 LOOK_S = 0.1  # between two looks whether a run is over
 LETTERS = "abdefiklmnoprstu"
@@ -122,8 +121,8 @@ def note(listener: Listener, message: str | bytes, now: float) -> None:
 
 def silence_s(pcm: bytes) -> float | None:
     """Before the first audible sample; None if there is none."""
-    loud = np.abs(np.frombuffer(pcm, "<i2").astype(np.int32)) > AUDIBLE
-    return float(loud.argmax()) * 2 / BYTES_PER_S if loud.any() else None
+    begin, end = audio.audible_span(pcm)
+    return begin / BYTES_PER_S if end else None
 
 
 def tokens(answer: Asked) -> Iterator[str]:
