@@ -65,6 +65,7 @@ def test_on_a_pipe_it_prints_one_table(tmp_path: Path) -> None:
     assert lines["tone-0"].startswith("tone-0 ready 1/1")
     assert " 1.1 " in lines["tone-0"]
     assert "place 1" in lines["2"]
+    assert "…" not in seen.out  # nothing was cut off
     assert "sentence" not in seen.out
 
 

@@ -75,6 +75,12 @@ def test_who_waits_is_shown_first_with_place_and_time() -> None:
     assert told[1].split()[0] == "7"
 
 
+def test_who_is_let_in_is_shown_before_who_is_not() -> None:
+    streams = (replace(STREAM, id=8, position=1, admitted=False), replace(STREAM, id=9, position=2))
+    told = [line.split()[0] for line in shown(*streams).splitlines() if "10.0.0.1" in line]
+    assert told == ["9", "8"]
+
+
 def test_a_file_has_no_listener() -> None:
     assert row(shown(replace(STREAM, live=False)), "7")[:5] == ["7", "(file)", "10.0.0.1", "heart", "speaking"]
     assert "1.0 s" not in shown(replace(STREAM, live=False), worker=replace(WORKER, renders=()))

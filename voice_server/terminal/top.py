@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import math
 import time
 import urllib.error
 import urllib.request
@@ -35,7 +34,8 @@ STYLES = {
     "failed": "bold red",
 }
 PIPE_COLUMNS = 140  # of a table that no terminal limits
-BAR_COLUMNS = 12
+BAR_COLUMNS = 10
+_MAY_WRAP = ("client", "voice", "line", "renders")  # in a narrow window
 SHOWN_RENDERS = 4  # of one worker
 _FULL_BAR_S = StreamLimits().ahead_s
 _LIMITS = TerminalLimits()
@@ -45,8 +45,10 @@ def run_top(url: str, token: str, *, once: bool, console: Console | None = None)
     """Returns at Ctrl-C, or after one look. Raises CannotConnect when there is no server to begin with."""
     console = console or Console(highlight=False)
     status = fetch(url, token)
+    if not console.is_terminal:
+        console.width = PIPE_COLUMNS
     if once or not console.is_terminal:
-        console.print(picture(status), width=None if console.is_terminal else PIPE_COLUMNS)
+        console.print(picture(status))
         return 0
     with contextlib.suppress(KeyboardInterrupt):
         _watch(url, token, console, picture(status))
@@ -155,8 +157,8 @@ def _render(render: RenderStatus) -> str:
 
 
 def _streams(backend: BackendStatus) -> Table:
-    table = _table("stream", "client", "voice", "state", "heard", "ahead", "", "waiting", "open", "line")
-    for stream in sorted(backend.streams, key=lambda stream: (stream.position or math.inf, stream.id)):
+    table = _table("stream", "client", "voice", "state", "heard", "ahead", "", "wait", "open", "line")
+    for stream in sorted(backend.streams, key=_order):
         table.add_row(
             f"{stream.id}" if stream.live else f"{stream.id} (file)",
             _clean(stream.client),
@@ -172,6 +174,11 @@ def _streams(backend: BackendStatus) -> Table:
     return table
 
 
+def _order(stream: StreamStatus) -> tuple[bool, bool, int, int]:
+    """Who is next, who is not let in yet, and then everyone of whom nothing waits."""
+    return not stream.position, not stream.admitted, stream.position, stream.id
+
+
 def _line(stream: StreamStatus) -> str:
     if not stream.position:
         return ""
@@ -182,7 +189,7 @@ def _line(stream: StreamStatus) -> str:
 def _table(*columns: str) -> Table:
     table = Table(*columns, box=None, padding=(0, 2, 0, 0), header_style="dim")
     for column in table.columns:
-        column.no_wrap = True
+        column.no_wrap = column.header not in _MAY_WRAP
     return table
 
 
