@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from voice_server.core.line import Line
+
+A, B, C = 1, 2, 3
+
+
+def line(**keys: float) -> tuple[Line, dict[int, float | None]]:
+    """A line, and what is true of its streams now."""
+    true_keys: dict[int, float | None] = {{"a": A, "b": B, "c": C}[name]: key for name, key in keys.items()}
+    made = Line()
+    for stream, key in true_keys.items():
+        assert key is not None
+        made.put(stream, key)
+    return made, true_keys
+
+
+def test_the_smallest_key_is_first() -> None:
+    made, keys = line(a=5.0, b=2.0, c=8.0)
+    assert made.head(keys.get) == B
+
+
+def test_who_is_first_stays_in_line() -> None:
+    made, keys = line(a=5.0)
+    assert made.head(keys.get) == made.head(keys.get) == A
+    assert A in made
+
+
+def test_who_leaves_is_not_in_line_any_more() -> None:
+    made, keys = line(a=5.0, b=2.0)
+    made.leave(B)
+    assert made.head(keys.get) == A
+    assert B not in made
+    assert len(made) == 1
+
+
+def test_who_becomes_more_urgent_moves_to_the_front() -> None:
+    made, keys = line(a=5.0, b=2.0)
+    keys[A] = 1.0
+    made.put(A, 1.0)
+    assert made.head(keys.get) == A
+
+
+def test_who_became_less_urgent_is_seen_to_at_the_head() -> None:
+    made, keys = line(a=1.0, b=2.0)
+    keys[A] = 3.0
+    assert made.head(keys.get) == B
+    made.leave(B)
+    assert made.head(keys.get) == A
+
+
+def test_a_later_key_does_not_move_anyone_back_before_its_turn() -> None:
+    made, keys = line(a=1.0, b=2.0)
+    made.put(A, 9.0)
+    assert made.head(keys.get) == A
+
+
+def test_who_has_no_key_any_more_leaves_on_the_way() -> None:
+    made, keys = line(a=1.0, b=2.0)
+    keys[A] = None
+    assert made.head(keys.get) == B
+    assert A not in made
+
+
+def test_who_comes_back_has_one_place_only() -> None:
+    made, keys = line(a=1.0)
+    made.leave(A)
+    made.put(A, 1.0)
+    assert made.head(keys.get) == A
+    made.leave(A)
+    assert made.head(keys.get) is None
+
+
+def test_an_empty_line_has_no_head() -> None:
+    made, keys = line()
+    assert made.head(keys.get) is None
