@@ -35,7 +35,7 @@ class Turns:
         self._process = process
 
     def speak(self, *renders: dict[str, Any], seed: int) -> list[dict[str, Any]]:
-        """In turn. Every desk is free again afterwards."""
+        """In turn. The model is nobody's between two steps, and every desk is free again in the end."""
         result = self._ask({"seed": seed, "renders": renders})
         assert result["switches"] > len(renders)
         return list(result["renders"])
@@ -47,7 +47,7 @@ class Turns:
         assert self._process.stdin and self._process.stdout
         print(json.dumps(plan), file=self._process.stdin, flush=True)
         result: dict[str, Any] = json.loads(self._process.stdout.readline())
-        assert result["free"] == RENDERS
+        assert (result["free"], result["at_rest"]) == (RENDERS, True)
         return result
 
 

@@ -4,7 +4,8 @@
 
 Runs in the environment of the voxcpm backend, beside nothing else. A plan's `seed` is that of the order; without one,
 each render is alone. A render of it is {"text", "voice", "options"}, and optionally {"sample", "transcript"} (learned
-just before it begins), {"stop_after": chunks} (closed then), {"begin_after": chunks of others that come first}.
+just before it begins), {"stop_after": chunks} (closed then), {"begin_after": steps of others that come first}. A result
+says of each render what became of it; and whether after every step the model was at rest, nobody's.
 """
 
 from __future__ import annotations
@@ -63,19 +64,32 @@ def speak(backend: VoxcpmBackend, plan: dict[str, Any]) -> dict[str, Any]:
     draw, waiting = random.Random(plan["seed"]), dict(enumerate(plan["renders"]))
     turns: dict[int, Turn] = {}
     order: list[int] = []
+    found = {unowned(backend)}
     while waiting or any(not turn.end for turn in turns.values()):
         for number, render in list(waiting.items()):
             if len(order) >= render.get("begin_after", 0):
                 turns[number] = Turn(backend, waiting.pop(number))
         order.append(draw.choice([number for number, turn in turns.items() if not turn.end]))
         turns[order[-1]].step()
+        found.add(unowned(backend))
     switches = sum(before != after for before, after in itertools.pairwise(order))
-    return {"switches": switches, "renders": [turns[number].result() for number in sorted(turns)]}
+    results = [turns[number].result() for number in sorted(turns)]
+    return {"switches": switches, "at_rest": len(found) == 1, "renders": results}
 
 
 def speak_alone(backend: VoxcpmBackend, plan: dict[str, Any]) -> dict[str, Any]:
     alone = [speak(backend, {"seed": 0, "renders": [{**render, "begin_after": 0}]}) for render in plan["renders"]]
-    return {"switches": 0, "renders": [result for one in alone for result in one["renders"]]}
+    results = [result for one in alone for result in one["renders"]]
+    return {"switches": 0, "at_rest": all(one["at_rest"] for one in alone), "renders": results}
+
+
+def unowned(backend: VoxcpmBackend) -> tuple[object, ...]:
+    """What the model holds while nobody is seated: no cache, no patched layer, and a random state of its own."""
+    import torch
+
+    model = backend._engine._model  # type: ignore[attr-defined]
+    patched = sum("forward" in vars(layer) for layer in model.audio_vae.decoder.modules())
+    return model.base_lm.kv_cache, model.residual_lm.kv_cache, patched, torch.get_rng_state().numpy().tobytes()
 
 
 def main() -> None:
