@@ -48,7 +48,7 @@ class StreamPlan:
     client: str
     waiting: deque[Waiting] = field(default_factory=deque)
     open: dict[int, RenderPlan] = field(default_factory=dict)  # by render id
-    ended: dict[int, float] = field(default_factory=dict)  # sentence -> audio_s of renders that overtook an open one
+    ended: dict[int, float] = field(default_factory=dict)  # sentence -> audio_s of renders that overtook another
     runs_out_at: float = 0.0  # when the delivered audio will have been heard
     undelivered_s: float = 0.0  # rendered, not yet handed to the client's socket
     made_s: float = 0.0  # audio of this answer
@@ -94,8 +94,7 @@ class StreamPlan:
     def close(self, render: RenderPlan, *, complete: bool) -> None:
         """The engine is done with it. One that is not complete may be said again, before what overtook it."""
         del self.open[render.render_id]
-        if complete:
-            self.ended[render.sentence] = render.audio_s
+        self.ended[render.sentence] = render.audio_s  # also of one that failed: its listener hears what it said
         first = self._head if complete else min(self._head, render.sentence)
         self.ended = {key: value for key, value in self.ended.items() if key > first}
 

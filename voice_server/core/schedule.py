@@ -102,6 +102,7 @@ class Scheduler:
     def retry(self, stream: int, sentence: int, chars: int, now: float) -> None:
         """A sentence whose render died goes before its successors; they may be told to retry in any order."""
         plan = self._streams[stream]
+        plan.ended.pop(sentence, None)
         place = sum(1 for other in plan.waiting if other.sentence < sentence)
         plan.waiting.insert(place, Waiting(sentence, chars, now))
         self._let_in(stream, plan, now)
