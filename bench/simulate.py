@@ -5,8 +5,9 @@
     uv run python -m bench.simulate --scale 1 10 100 1000   workers, at 90 and 150 %, chunk-EDF
     uv run python -m bench.simulate --plots docs/media      both of the first and the third, drawn
 
-`bench/simulated.py` says what is simulated. A comparison is asked exactly what the real run was asked. The goal is 15 %
-for the median and the 95th percentile of first audio, and for throughput.
+`bench/simulated.py` says what is simulated. A comparison is asked exactly what the real run was asked, and takes the
+engine's speed from fifo's throughput where that run was overloaded; the rest is predicted. The goal is 15 % for the
+median and the 95th percentile of first audio, and for throughput.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.gateway import machine
-from bench.listeners import Engine, Period, Policy, asked, policies
+from bench.listeners import Asked, Engine, Period, Policy, asked, policies
 from bench.outcomes import Row, table
 from bench.simulated import simulate
 
@@ -42,15 +43,17 @@ class Scaled:
     took_s: float
 
 
-def simulated_row(engine: Engine, policy: Policy, period: Period, load: float, tokens_per_s: float) -> Row:
-    gateway = simulate(engine, policy, period, asked(engine, load, period, tokens_per_s))
+def simulated_row(engine: Engine, policy: Policy, period: Period, load: float, answers: list[Asked]) -> Row:
+    gateway = simulate(engine, policy, period, answers)
     return Row.of(policy.name, load, gateway.listeners, gateway.audio_s / period.seconds)
 
 
 def sweep(engine: Engine, capacity: int, period: Period, loads: Sequence[float], tokens_per_s: float) -> list[Row]:
-    return [
-        simulated_row(engine, policy, period, load, tokens_per_s) for load in loads for policy in policies(capacity)
-    ]
+    rows: list[Row] = []
+    for load in loads:
+        answers = asked(engine, load, period, tokens_per_s)
+        rows += [simulated_row(engine, policy, period, load, answers) for policy in policies(capacity)]
+    return rows
 
 
 def scale(engine: Engine, capacity: int, sizes: Sequence[int], tokens_per_s: float) -> Iterator[Scaled]:
@@ -66,11 +69,13 @@ def scale(engine: Engine, capacity: int, sizes: Sequence[int], tokens_per_s: flo
 def compare(real: dict[str, Any]) -> bool:
     """Prints each figure beside the real one; whether all agree."""
     engine, period, tokens_per_s = Engine(**real["engine"]), Period(**real["period"]), real["tokens_per_s"]
+    busy = under_load(engine, real["rows"])
     by_name = {policy.name: policy for policy in policies(real["capacity"])}
     print(f"{'policy':<14}{'load':>5}  {'figure':<14}{'real':>10}{'simulated':>11}{'off by':>8}")
     agrees = True
     for row in real["rows"]:
-        ours = simulated_row(engine, by_name[row["policy"]], period, row["load"], tokens_per_s).as_json()
+        answers = asked(engine, row["load"], period, tokens_per_s)
+        ours = simulated_row(busy, by_name[row["policy"]], period, row["load"], answers).as_json()
         for figure in COMPARED:
             off = ours[figure] / row[figure] - 1
             agrees &= abs(off) <= AGREES
@@ -78,6 +83,15 @@ def compare(real: dict[str, Any]) -> bool:
             print(f"{row['policy']:<14}{row['load']:>5.0%}  {figure:<14}{told}")
     print(f"within {AGREES:.0%}: {'yes' if agrees else 'NO'}")
     return agrees
+
+
+def under_load(engine: Engine, rows: Sequence[dict[str, Any]]) -> Engine:
+    """The engine as slow as fifo found it when it was never idle: a busy machine oversleeps more than an idle one."""
+    gave = [row["audio_per_s"] for row in rows if row["policy"] == "fifo" and row["load"] > 1]
+    if not gave:
+        return engine
+    lost = engine.workers * len(gave) / sum(gave) - engine.effective_rtf
+    return replace(engine, step_s=engine.step_s + lost * engine.chunk_s)
 
 
 def report_scale(sizes: Sequence[Scaled]) -> None:
