@@ -32,9 +32,10 @@ class TextLimits:
 @dataclass(frozen=True, slots=True)
 class StreamLimits:
     ahead_s: float = 10.0  # undelivered audio above which no new sentence of a stream is started
-    near_s: float = 3.0  # a sentence due later is begun by idle workers only: it would hold a seat for nothing
-    kept_seats: float = 0.25  # of a worker with several: for answers that have not begun to speak
+    near_s: float = 2.0  # a sentence due later is begun by idle workers only: it would hold a seat for nothing
+    kept_seats: float = 0.1  # of a worker with several: for answers that have not begun to speak
     supply: float = 0.95  # of the measured speed that is promised to listeners; the rest is for wrong estimates
+    spare_s: float = 1.25  # of audio ahead that every listener is to have: chunks, jitter and estimates need it
     unmeasured_listeners: float = 4.0  # that a worker may have before its speed is known
     answer_s: float = 10.0  # what an unfinished answer is taken to have left at least
     look_s: float = 0.05  # between two looks at whether the next in line can be let in

@@ -278,7 +278,7 @@ class Scheduler:
 
     def _worker_for(self, plan: StreamPlan, due_at: float, now: float) -> str | None:
         """An idle worker, or a seat beside others for what is needed soon."""
-        near = self._fifo or due_at - now < self._limits.near_s
+        near = self._fifo or (due_at - now < self._limits.near_s and not plan.open)
         return self._seats.choose(self._renders, now, is_first=self._fifo or plan.is_first, beside_others=near)
 
     def _start(self, stream: int, plan: StreamPlan, worker: str, now: float) -> Assignment:
@@ -346,18 +346,16 @@ class Scheduler:
         while self._lobby:
             stream = self._lobby.next
             newcomer = Listener(0.0, self._answer_left_s(self._streams[stream]))
-            if listeners and not carries([*listeners, newcomer], self._supply()):
+            if listeners and not carries([*listeners, newcomer], self._supply(), self._spare_s):
                 self._look_at = now + self._limits.look_s
                 return
             listeners.append(newcomer)
             self._let_in(stream, self._streams[stream], now)
 
     def _listeners(self, now: float) -> list[Listener]:
-        """Those who are inside; not clients that do not take what they have. What blocks a worker until it is done
-        counts against their slack."""
-        blocked_s = self._seats.blocked_s
+        """Those who are inside; not clients that do not take what they have."""
         return [
-            Listener(max(0.0, plan.audible_until(now) - now - blocked_s), self._answer_left_s(plan))
+            Listener(max(0.0, plan.audible_until(now) - now), self._answer_left_s(plan))
             for plan in self._streams.values()
             if plan.live and plan.is_admitted and plan.deliverable_s < self._limits.ahead_s
             if not plan.is_idle or plan.audible_until(now) > now
@@ -370,6 +368,10 @@ class Scheduler:
         typical_s = (self._answer_s.value or 0.0) - plan.made_s
         return max(known_s, typical_s, self._limits.answer_s)
 
+    @property
+    def _spare_s(self) -> float:
+        return self._limits.spare_s + self._seats.grain_s
+
     def _supply(self) -> float:
         """Seconds of audio per second that may be promised."""
         return self._limits.supply * self._seats.supply(self._limits.unmeasured_listeners)
@@ -379,4 +381,4 @@ class Scheduler:
         if not self._seats.is_measured:
             return Place(len(before), None)
         newcomers = [self._answer_left_s(self._streams[other]) for other in before]
-        return Place(len(before), wait_s(self._listeners(now), newcomers, self._supply()))
+        return Place(len(before), wait_s(self._listeners(now), newcomers, self._supply(), self._spare_s))

@@ -131,9 +131,10 @@ class Seats:
         return sum(1.0 / factor if factor else unmeasured for factor in factors)
 
     @property
-    def blocked_s(self) -> float:
-        """How long a sentence may have to wait for the end of another: where there is no stepping, a whole turn."""
-        return 0.0 if any(worker.capacity > 1 for worker in self._workers.values()) else self._turn.value or 0.0
+    def grain_s(self) -> float:
+        """Of audio that a worker makes at a stretch: where there is no stepping, whole sentences."""
+        is_stepping = any(worker.capacity > 1 for worker in self._workers.values())
+        return 0.0 if is_stepping or not self._workers else (self._turn.value or 0.0) * self.supply(1.0) / self.count
 
     def work_s(self, audio_s: float) -> float:
         """Of all the workers' time, for so much audio."""
