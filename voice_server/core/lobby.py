@@ -36,10 +36,10 @@ class Lobby:
     def next(self) -> int:
         return min(self._waiting, key=self._inside_of)
 
-    def up_to(self, stream: int) -> list[int]:
-        """The streams that come before this one, and itself, in their order as of now."""
-        order = sorted(self._waiting, key=self._inside_of)
-        return order[: order.index(stream) + 1]
+    @property
+    def order(self) -> list[int]:
+        """The streams as they would be let in now."""
+        return sorted(self._waiting, key=self._inside_of)
 
     def _inside_of(self, stream: int) -> int:
         return self._inside.get(self._waiting[stream], 0)

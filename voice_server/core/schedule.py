@@ -22,17 +22,16 @@ against: first come, first served, everyone is let in.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_left
 from dataclasses import dataclass
 
-from voice_server.core.admission import Listener, carries, wait_s
+from voice_server.core.entrance import Entrance
 from voice_server.core.limits import StreamLimits
 from voice_server.core.line import Line
-from voice_server.core.lobby import Lobby
 from voice_server.core.plan import RenderPlan, StreamPlan, Waiting
 from voice_server.core.seats import Seats
 from voice_server.core.snapshot import Place, PoolSnapshot
-from voice_server.core.speed import Mean, SpeechRate
+from voice_server.core.speed import SpeechRate
 
 CHARS_PER_S = 15.0  # of speech, until the engine's own rate has been measured
 
@@ -58,21 +57,20 @@ class Scheduler:
         self._streams: dict[int, StreamPlan] = {}
         self._renders: dict[int, RenderPlan] = {}  # wanted ones
         self._seats = Seats(limits.kept_seats)
-        self._line = Line()
+        self._line = Line()  # streams of which nothing is being rendered
+        self._ahead = Line()  # streams that have an open render: the next one is for idle workers
         self._newcomers = Line()  # answers that begin: they find the kept seats, whoever else has to wait
-        self._lobby = Lobby()
         self._rate = SpeechRate(CHARS_PER_S)
-        self._answer_s = Mean()
+        self._entrance = Entrance(limits, self._streams, self._seats, self._rate)
         self._next_render = 1
         self._files_due_at = 0.0
-        self._look_at = 0.0
         self.deadline_misses = 0
 
     # Workers
 
     def worker_ready(self, worker: str, capacity: int) -> None:
         self._seats.add(worker, capacity)
-        self._look_at = 0.0
+        self._entrance.look_again()
 
     def worker_gone(self, worker: str) -> None:
         """Its renders must have been released, one by one, before."""
@@ -111,16 +109,16 @@ class Scheduler:
         """The answer's text is complete."""
         plan = self._streams[stream]
         plan.is_complete = True
-        self._leave_if_done(plan)
+        self._entrance.leave_if_done(plan)
 
     def clear(self, stream: int) -> list[int]:
         """Barge-in: drop what waits and was rendered. Returns the renders to cancel; they hold their seats still."""
         plan = self._streams[stream]
         for render_id in plan.open:
             del self._renders[render_id]
-        self._lobby.give_up(stream)
+        self._entrance.give_up(stream)
+        self._entrance.leave(plan)
         self._leave_line(stream)
-        self._leave(plan)
         self._streams[stream] = StreamPlan(plan.live, plan.client)
         return list(plan.open)
 
@@ -170,14 +168,15 @@ class Scheduler:
         plan.close(render, complete=complete)
         if complete:
             self._rate.add(render.voice, render.chars, render.audio_s)
-        self._leave_if_done(plan)
+        self._entrance.leave_if_done(plan)
         self._enter(render.stream, plan, now)  # it may have been shorter than it looked
 
     # Decisions
 
     def assign(self, now: float) -> list[Assignment]:
         """Fill the seats that ought to be filled."""
-        self._admit(now)
+        for stream in self._entrance.let_in(now):
+            self._enter(stream, self._streams[stream], now)
         assignments: list[Assignment] = []
         while assignment := self._start_next(now):
             assignments.append(assignment)
@@ -210,11 +209,9 @@ class Scheduler:
         plan = self._streams[stream]
         if not plan.waiting:
             return None
-        if stream in self._lobby:
-            return self._place_in_lobby(stream, now)
-        mine = self._due(plan, now)
-        before = sum(1 for other in self._waiting(stream) if other.is_admitted and self._due(other, now) < mine)
-        return Place(before + 1, self._seats.wait_s(before, self._remaining_s))
+        if stream in self._entrance:
+            return self._entrance.place(stream, now)
+        return self._place_in_line(plan, self._dues(now), now)
 
     @property
     def waiting_streams(self) -> int:
@@ -226,11 +223,43 @@ class Scheduler:
 
     def snapshot(self, now: float) -> PoolSnapshot:
         """For people: who waits for what."""
-        streams = [plan.state(stream, self.place(stream, now), now) for stream, plan in self._streams.items()]
+        places = self._places(now)
+        streams = [plan.state(stream, places.get(stream), now) for stream, plan in self._streams.items()]
         renders = [render.state(now) for render in self._renders.values()]
         return PoolSnapshot(self._seats.states(), streams, renders, self.deadline_misses)
 
-    # The line
+    # Places
+
+    def _places(self, now: float) -> dict[int, Place]:
+        """Of all who wait; their deadlines are looked at once, since a look at a thousand must not stop the audio."""
+        dues = self._dues(now)
+        inside = {
+            stream: self._place_in_line(plan, dues, now)
+            for stream, plan in self._streams.items()
+            if plan.waiting and stream not in self._entrance
+        }
+        return inside | self._entrance.places(now)
+
+    def _dues(self, now: float) -> list[float]:
+        """The deadlines of all who are let in and wait, soonest first."""
+        return sorted(self._due(plan, now) for plan in self._streams.values() if plan.waiting and plan.is_admitted)
+
+    def _place_in_line(self, plan: StreamPlan, dues: list[float], now: float) -> Place:
+        before = bisect_left(dues, self._due(plan, now))
+        return Place(before + 1, self._seats.wait_s(before, self._remaining_s))
+
+    # The lines
+
+    def _begin_answer(self, stream: int, plan: StreamPlan, opening: int, now: float) -> None:
+        plan.begin(opening, now)
+        if plan.live and not self._fifo:
+            self._entrance.come(stream, plan)
+        else:
+            self._let_in(stream, plan, now)
+
+    def _let_in(self, stream: int, plan: StreamPlan, now: float) -> None:
+        self._entrance.enter(stream, plan)
+        self._enter(stream, plan, now)
 
     def _due(self, plan: StreamPlan, now: float) -> float:
         """The deadline of a stream's next waiting sentence."""
@@ -251,18 +280,21 @@ class Scheduler:
             self._line_of(plan).put(stream, self._due(plan, now))
 
     def _line_of(self, plan: StreamPlan) -> Line:
-        return self._newcomers if plan.is_first else self._line
+        if plan.is_first:
+            return self._newcomers
+        return self._ahead if plan.open and not self._fifo else self._line
 
     def _leave_line(self, stream: int) -> None:
-        self._line.leave(stream)
-        self._newcomers.leave(stream)
+        for line in (self._line, self._ahead, self._newcomers):
+            line.leave(stream)
 
     def _may_start(self, plan: StreamPlan) -> bool:
         return bool(plan.waiting) and plan.is_admitted and plan.deliverable_s < self._limits.ahead_s
 
     def _start_next(self, now: float) -> Assignment | None:
         """The most urgent of those for whom there is a seat: who begins an answer may find one where others do not."""
-        for due_at, stream in sorted([*self._head(self._line, now), *self._head(self._newcomers, now)]):
+        lines = (self._line, self._ahead, self._newcomers) if self.has_idle_worker else (self._line, self._newcomers)
+        for due_at, stream in sorted(head for line in lines for head in self._head(line, now)):
             plan = self._streams[stream]
             if worker := self._worker_for(plan, due_at, now):
                 return self._start(stream, plan, worker, now)
@@ -278,7 +310,7 @@ class Scheduler:
 
     def _worker_for(self, plan: StreamPlan, due_at: float, now: float) -> str | None:
         """An idle worker, or a seat beside others for what is needed soon."""
-        near = self._fifo or (due_at - now < self._limits.near_s and not plan.open)
+        near = self._fifo or due_at - now < self._limits.near_s
         return self._seats.choose(self._renders, now, is_first=self._fifo or plan.is_first, beside_others=near)
 
     def _start(self, stream: int, plan: StreamPlan, worker: str, now: float) -> Assignment:
@@ -303,82 +335,3 @@ class Scheduler:
         """Of audio that an open render has to make still; a cancelled one makes none."""
         render = self._renders.get(render_id)
         return max(0.0, self._rate.seconds(render.voice, render.chars) - render.audio_s) if render else 0.0
-
-    def _waiting(self, but: int) -> Iterator[StreamPlan]:
-        return (plan for stream, plan in self._streams.items() if plan.waiting and stream != but)
-
-    # Admission
-
-    def _begin_answer(self, stream: int, plan: StreamPlan, opening: int, now: float) -> None:
-        plan.opening = opening
-        plan.is_complete = False
-        plan.made_s = 0.0
-        plan.ended.clear()  # sentences are numbered anew
-        plan.since = now
-        if plan.live and not self._fifo:
-            self._lobby.come(stream, plan.client)
-        else:
-            self._let_in(stream, plan, now)
-
-    def _let_in(self, stream: int, plan: StreamPlan, now: float) -> None:
-        if not plan.is_admitted:
-            plan.is_admitted = True
-            self._lobby.enter(stream, plan.client)
-        self._enter(stream, plan, now)
-
-    def _leave(self, plan: StreamPlan) -> None:
-        if plan.is_admitted:
-            plan.is_admitted = False
-            self._lobby.leave(plan.client)
-            self._look_at = 0.0
-
-    def _leave_if_done(self, plan: StreamPlan) -> None:
-        if plan.is_complete and plan.is_idle:
-            if plan.made_s:
-                self._answer_s.add(plan.made_s)
-            self._leave(plan)
-
-    def _admit(self, now: float) -> None:
-        """Let in whom the workers can carry."""
-        if not self._lobby or now < self._look_at or not self._seats.count:
-            return
-        listeners = self._listeners(now)
-        while self._lobby:
-            stream = self._lobby.next
-            newcomer = Listener(0.0, self._answer_left_s(self._streams[stream]))
-            if listeners and not carries([*listeners, newcomer], self._supply(), self._spare_s):
-                self._look_at = now + self._limits.look_s
-                return
-            listeners.append(newcomer)
-            self._let_in(stream, self._streams[stream], now)
-
-    def _listeners(self, now: float) -> list[Listener]:
-        """Those who are inside; not clients that do not take what they have."""
-        return [
-            Listener(max(0.0, plan.audible_until(now) - now), self._answer_left_s(plan))
-            for plan in self._streams.values()
-            if plan.live and plan.is_admitted and plan.deliverable_s < self._limits.ahead_s
-            if not plan.is_idle or plan.audible_until(now) > now
-        ]
-
-    def _answer_left_s(self, plan: StreamPlan) -> float:
-        known_s = plan.left_s(self._rate.seconds)
-        if plan.is_complete:
-            return known_s
-        typical_s = (self._answer_s.value or 0.0) - plan.made_s
-        return max(known_s, typical_s, self._limits.answer_s)
-
-    @property
-    def _spare_s(self) -> float:
-        return self._limits.spare_s + self._seats.grain_s
-
-    def _supply(self) -> float:
-        """Seconds of audio per second that may be promised."""
-        return self._limits.supply * self._seats.supply(self._limits.unmeasured_listeners)
-
-    def _place_in_lobby(self, stream: int, now: float) -> Place:
-        before = self._lobby.up_to(stream)
-        if not self._seats.is_measured:
-            return Place(len(before), None)
-        newcomers = [self._answer_left_s(self._streams[other]) for other in before]
-        return Place(len(before), wait_s(self._listeners(now), newcomers, self._supply(), self._spare_s))
