@@ -1,11 +1,13 @@
 """VoxCPM through the gateway, beside the package alone in one process: how much of its speed survives?
 
     uv run python -m bench.voxcpm [--arch 2] [--size tiny|full] [--device cpu|cuda] [--streams 1 2 4 8]
-                                  [--engine torch|nano] [--venv FOLDER]
+                                  [--engine torch|nano] [--renders 1 4] [--venv FOLDER]
 
 The models have random weights in the real shapes (tests/tiny_voxcpm.py), so that speed and memory are honest and the
 sound is noise; `full` are the published widths and depths. Every sentence is cut at the same number of steps.
-`nano` needs an environment of yours.
+`nano` needs an environment of yours. With engine torch the gateway is measured with each number of `renders` that a
+worker holds open; and before that the adapter alone, without a gateway, with as many renders one after another and in
+turn. On a GPU one render is compiled, and several cannot be.
 
     first       from the last character of a stream's first sentence to its first audio, median and worst
     rtf         seconds of work per second of audio, all streams together; below 1 / streams they all live in real time
@@ -38,6 +40,7 @@ from voice_server.venvs import VenvStore
 
 _ROOT = Path(__file__).resolve().parent.parent
 _SENTENCE = "This is one of the sentences that the model says."
+_NANO = 16  # renders that engine nano holds open, whatever it is told
 _BACKENDS = {"cpu": "voxcpm-cpu", "cuda": "voxcpm"}
 
 # The packages themselves, by their own documented calls, as fast as one process goes.
@@ -85,6 +88,46 @@ asyncio.run(main())
 }
 
 
+# The adapter in one process: the same renders one after another and in turn, alternating, since machines drift.
+_IN_TURN = """
+import json, statistics, sys, time
+from voice_server.backends.voxcpm import VoxcpmBackend
+from voice_server.backends.voxcpm.desks import Desk
+folder, device, text, steps, renders = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5])
+optimize = "auto" if renders == 1 else False
+quiet, sys.stdout = sys.stdout, sys.stderr
+adapter = VoxcpmBackend(device, model=folder, optimize=optimize, renders=renders, progress=lambda stage: None)
+def begin(number):
+    return adapter.render(text, "zero-shot", seed=number, max_len=steps)
+def one_by_one():
+    return sum(len(chunk) for number in range(renders) for chunk in begin(number))
+def in_turn():
+    samples, turns = 0, [begin(number) for number in range(renders)]
+    while turns:
+        turn = turns.pop(0)
+        chunk = next(turn, None)
+        if chunk is not None:
+            samples += len(chunk)
+            turns.append(turn)
+    return samples
+def rtf(speak):
+    begun = time.perf_counter()
+    samples = speak()
+    return (time.perf_counter() - begun) / (samples / adapter.sample_rate)
+def switch_us():
+    exchange, spent = Desk._exchange, []
+    def timed(desk):
+        begun = time.perf_counter()
+        exchange(desk)
+        spent.append(time.perf_counter() - begun)
+    Desk._exchange = timed
+    in_turn()
+    return 2 * statistics.median(spent) * 1e6  # to the desk, and up again
+rounds = [(rtf(one_by_one), rtf(in_turn)) for _ in range(6)][1:]
+print(json.dumps({"rounds": rounds, "switch_us": switch_us(), "bytes": adapter._engine._desks.bytes_each}), file=quiet)
+"""
+
+
 @dataclass(frozen=True)
 class Heard:
     """What one listener got."""
@@ -117,6 +160,17 @@ def alone(python: Path, folder: Path, options: argparse.Namespace) -> Row:
     return Row("package alone", statistics.median(firsts), max(firsts), rtf, "", 1.0, None)
 
 
+def in_turn(python: Path, folder: Path, options: argparse.Namespace, renders: int) -> list[Row]:
+    """The adapter without a gateway."""
+    command = [str(python), "-c", _IN_TURN, str(folder), options.device, _SENTENCE, str(options.steps), str(renders)]
+    done = subprocess.run(command, env=_environ(), check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    found = json.loads(done.stdout.splitlines()[-1])
+    rounds, caches = found["rounds"], f"{found['bytes'] / 1e6:.1f} MB of caches each"
+    print(f"{renders} renders in one worker: {found['switch_us']:.0f} us for a switch, {caches}")
+    ways = zip(("one by one", "in turn"), zip(*rounds, strict=True), strict=True)
+    return [Row(f"adapter, {renders} {way}", 0.0, 0.0, statistics.median(rtfs), "", 1.0, None) for way, rtfs in ways]
+
+
 async def listen(url: str, sentences: int, steps: int) -> Heard:
     async with websockets.connect(f"{url}?sample_rate=native", compression=None, max_size=None) as ws:
         rate = json.loads(await ws.recv())["sample_rate"]
@@ -140,13 +194,13 @@ async def _hear(ws: websockets.ClientConnection, begin: float, rate: int) -> Hea
     return Heard(first - begin, audio_s, has_gap)
 
 
-async def together(url: str, streams: int, sentences: int, steps: int) -> Row:
+async def together(url: str, renders: int, streams: int, sentences: int, steps: int) -> Row:
     begin = time.perf_counter()
     heard = await asyncio.gather(*(listen(url, sentences, steps) for _ in range(streams)))
     rtf = (time.perf_counter() - begin) / sum(one.audio_s for one in heard)
     firsts = [one.first_s * 1000 for one in heard]
     smooth = f"{sum(not one.has_gap for one in heard)}/{streams}"
-    who = f"gateway, {streams} streams"
+    who = f"gateway, {streams} streams, {renders} open"
     return Row(who, statistics.median(firsts), max(firsts), rtf, smooth, 1.0, _gpu_gib())
 
 
@@ -161,11 +215,19 @@ def measure(options: argparse.Namespace) -> list[Row]:
         subprocess.run(build, env=_environ(), check=True, capture_output=True)
         model = Path(folder) / options.arch
         before = alone(speaking, model, options)
-        with serving(_entry(backend, model, speaking, options.engine)) as gateway:
-            for streams in (1, *options.streams):  # the first one is warm-up
-                rows.append(asyncio.run(together(gateway.ws, streams, options.sentences, options.steps)))
+        for renders in options.renders if options.engine == "torch" else [_NANO]:
+            if renders > 1 and options.engine == "torch":
+                rows += in_turn(speaking, model, options, renders)
+            rows += through_gateway(_entry(backend, model, speaking, options.engine, renders), renders, options)
         after = alone(speaking, model, options)
-    return compared(rows[1:], before, after)
+    return compared(rows, before, after)
+
+
+def through_gateway(entry: dict[str, Any], renders: int, options: argparse.Namespace) -> list[Row]:
+    with serving(entry) as gateway:
+        counts = (1, *options.streams)  # the first one is warm-up
+        wanted = options.sentences, options.steps
+        return [asyncio.run(together(gateway.ws, renders, streams, *wanted)) for streams in counts][1:]
 
 
 def compared(rows: Sequence[Row], before: Row, after: Row) -> list[Row]:
@@ -174,13 +236,14 @@ def compared(rows: Sequence[Row], before: Row, after: Row) -> list[Row]:
     return [base, *(replace(row, share=base.rtf / row.rtf) for row in rows)]
 
 
-def _entry(backend: BackendConfig, model: Path, python: Path, engine: str) -> dict[str, Any]:
+def _entry(backend: BackendConfig, model: Path, python: Path, engine: str, renders: int) -> dict[str, Any]:
     """The shipped backend with another model, as an entry of backends.yaml."""
+    torch = {"renders": renders, "optimize": "auto" if renders == 1 else False}
     return {
         "adapter": backend.adapter,
         "venv": {"path": str(python.parent.parent)},
         "devices": backend.devices,
-        "options": {"model": str(model), "engine": engine},
+        "options": {"model": str(model), "engine": engine, **(torch if engine == "torch" else {})},
         "opts": {"max_len": {"type": "int", "min": 4, "max": 4096}},
         "warmup_text": "",
     }
@@ -199,11 +262,11 @@ def report(rows: Sequence[Row], options: argparse.Namespace) -> None:
     gpus = ", ".join(gpu.name for gpu in see_gpus(os.environ).gpus)
     where = f"{gpus or 'no GPU'}; {machine()}"
     print(f"VoxCPM {options.arch}, {options.size}, engine {options.engine} on {options.device}; {where}")
-    print(f"{'':<20}{'first ms':>10}{'worst ms':>10}{'rtf':>8}{'gap-free':>10}{'share':>8}{'GPU GiB':>9}")
+    print(f"{'':<28}{'first ms':>10}{'worst ms':>10}{'rtf':>8}{'gap-free':>10}{'share':>8}{'GPU GiB':>9}")
     for row in rows:
         gib = "" if row.gpu_gib is None else f"{row.gpu_gib:.1f}"
         times = f"{row.first_median_ms:>10.1f}{row.first_worst_ms:>10.1f}{row.rtf:>8.4f}"
-        print(f"{row.who:<20}{times}{row.gap_free:>10}{row.share:>8.1%}{gib:>9}")
+        print(f"{row.who:<28}{times}{row.gap_free:>10}{row.share:>8.1%}{gib:>9}")
     settings = {name: getattr(options, name) for name in ("arch", "size", "engine", "device")}
     result = [{name: getattr(row, name) for name in Row.__dataclass_fields__} for row in rows]
     print(json.dumps({"bench": "voxcpm", **settings, "machine": where, "rows": result}))
@@ -215,6 +278,7 @@ if __name__ == "__main__":
     parser.add_argument("--size", choices=("tiny", "full"), default="tiny")
     parser.add_argument("--device", choices=tuple(_BACKENDS), default="cpu")
     parser.add_argument("--engine", choices=tuple(_ALONE), default="torch")
+    parser.add_argument("--renders", type=int, nargs="+", default=[1, 4], help="open at once; engine torch")
     parser.add_argument("--venv", type=Path, help="an environment to use instead of the backend's; nano needs one")
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--sentences", type=int, default=6, help="of each stream")

@@ -65,6 +65,7 @@ def speak(backend: VoxcpmBackend, plan: dict[str, Any]) -> dict[str, Any]:
     turns: dict[int, Turn] = {}
     order: list[int] = []
     found = {unowned(backend)}
+    at_rest = (None, None, 0, random_state())
     while waiting or any(not turn.end for turn in turns.values()):
         for number, render in list(waiting.items()):
             if len(order) >= render.get("begin_after", 0):
@@ -74,7 +75,7 @@ def speak(backend: VoxcpmBackend, plan: dict[str, Any]) -> dict[str, Any]:
         found.add(unowned(backend))
     switches = sum(before != after for before, after in itertools.pairwise(order))
     results = [turns[number].result() for number in sorted(turns)]
-    return {"switches": switches, "at_rest": len(found) == 1, "renders": results}
+    return {"switches": switches, "at_rest": found == {at_rest}, "renders": results}
 
 
 def speak_alone(backend: VoxcpmBackend, plan: dict[str, Any]) -> dict[str, Any]:
@@ -85,11 +86,16 @@ def speak_alone(backend: VoxcpmBackend, plan: dict[str, Any]) -> dict[str, Any]:
 
 def unowned(backend: VoxcpmBackend) -> tuple[object, ...]:
     """What the model holds while nobody is seated: no cache, no patched layer, and a random state of its own."""
-    import torch
-
     model = backend._engine._model  # type: ignore[attr-defined]
     patched = sum("forward" in vars(layer) for layer in model.audio_vae.decoder.modules())
-    return model.base_lm.kv_cache, model.residual_lm.kv_cache, patched, torch.get_rng_state().numpy().tobytes()
+    return model.base_lm.kv_cache, model.residual_lm.kv_cache, patched, random_state()
+
+
+def random_state() -> bytes:
+    import torch
+
+    state: bytes = torch.get_rng_state().numpy().tobytes()
+    return state
 
 
 def main() -> None:

@@ -44,10 +44,6 @@ class Desk:
         finally:
             self._exchange()
 
-    def clear(self) -> None:
-        """For the next render, which fills the caches with zeros and seeds by itself, but knows no others' forwards."""
-        self._forwards = []
-
     def _exchange(self) -> None:
         """Its own inverse, so that what was there comes back, whoever it belongs to."""
         for place, language_model in enumerate(self._language_models):
@@ -82,14 +78,13 @@ class Desks:
 
     @contextmanager
     def one(self) -> Iterator[Desk]:
-        """A desk for the life of a render."""
+        """A desk for the life of a render. What the last one left on it is overwritten: upstream zeroes the caches."""
         if not self._free:
             raise RuntimeError("more renders than this engine has a place for")
         desk = self._free.pop()
         try:
             yield desk
         finally:
-            desk.clear()
             self._free.append(desk)
 
 
