@@ -109,12 +109,12 @@ class Seats:
         if not beside_others:
             return None
         seats = (one for one in self._beside.values() if is_first or len(one.open) < one.capacity - self._reserve(one))
-        best = min(
-            islice(seats, _LOOKED_AT),
-            key=lambda one: (one.wait_s(renders, now) if is_first else 0.0, len(one.open)),
-            default=None,
-        )
-        return best.name if best else None
+        loads = [(len(one.open), one) for one in islice(seats, _LOOKED_AT)]
+        if not loads:
+            return None
+        fewest = min(load for load, _ in loads)
+        even = [one for load, one in loads if load == fewest]  # even loads first: nobody moves later
+        return min(even, key=lambda one: one.wait_s(renders, now)).name
 
     def _reserve(self, worker: _Worker) -> int:
         return max(1, int(worker.capacity * self._kept))
