@@ -120,7 +120,8 @@ async def test_w11_a_worker_that_does_not_read_is_replaced_when_its_socket_is_fu
     tone_python: Path, tmp_path: Path
 ) -> None:
     argv = evil_once(tmp_path, "deaf_with_many_seats")
-    async with running_pool(evil_config(WATCHLESS), tone_python, argv=argv) as backend:
+    everyone_in = replace(evil_config(WATCHLESS), scheduling="fifo")
+    async with running_pool(everyone_in, tone_python, argv=argv) as backend:
         began_at = time.monotonic()
         listeners = [submit(backend, Listener("x" * 60_000)) for _ in range(20)]
         await eventually(lambda: all(listener.ending for listener in listeners), "everyone is told")
