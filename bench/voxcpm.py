@@ -142,8 +142,8 @@ class Row:
     """One line of the table."""
 
     who: str
-    first_median_ms: float
-    first_worst_ms: float
+    first_median_ms: float | None  # None: nobody listened
+    first_worst_ms: float | None
     rtf: float
     gap_free: str
     share: float
@@ -168,7 +168,7 @@ def in_turn(python: Path, folder: Path, options: argparse.Namespace, renders: in
     rounds, caches = found["rounds"], f"{found['bytes'] / 1e6:.1f} MB of caches each"
     print(f"{renders} renders in one worker: {found['switch_us']:.0f} us for a switch, {caches}")
     ways = zip(("one by one", "in turn"), zip(*rounds, strict=True), strict=True)
-    return [Row(f"adapter, {renders} {way}", 0.0, 0.0, statistics.median(rtfs), "", 1.0, None) for way, rtfs in ways]
+    return [Row(f"adapter, {renders} {way}", None, None, statistics.median(rtfs), "", 1.0, None) for way, rtfs in ways]
 
 
 async def listen(url: str, sentences: int, steps: int) -> Heard:
@@ -265,7 +265,8 @@ def report(rows: Sequence[Row], options: argparse.Namespace) -> None:
     print(f"{'':<28}{'first ms':>10}{'worst ms':>10}{'rtf':>8}{'gap-free':>10}{'share':>8}{'GPU GiB':>9}")
     for row in rows:
         gib = "" if row.gpu_gib is None else f"{row.gpu_gib:.1f}"
-        times = f"{row.first_median_ms:>10.1f}{row.first_worst_ms:>10.1f}{row.rtf:>8.4f}"
+        firsts = ("" if ms is None else f"{ms:.1f}" for ms in (row.first_median_ms, row.first_worst_ms))
+        times = "".join(f"{first:>10}" for first in firsts) + f"{row.rtf:>8.4f}"
         print(f"{row.who:<28}{times}{row.gap_free:>10}{row.share:>8.1%}{gib:>9}")
     settings = {name: getattr(options, name) for name in ("arch", "size", "engine", "device")}
     result = [{name: getattr(row, name) for name in Row.__dataclass_fields__} for row in rows]
