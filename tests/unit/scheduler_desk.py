@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from voice_server.core.limits import StreamLimits
 from voice_server.core.schedule import Assignment, Scheduler
 
-LIMITS = StreamLimits()
+LIMITS = replace(StreamLimits(), spare_s=0.0)  # so that the numbers are round
 NOW = 1000.0
 A, B, C, D, E = 1, 2, 3, 4, 5
 FILE = 9

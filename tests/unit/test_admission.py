@@ -28,6 +28,18 @@ def test_a_short_answer_takes_little() -> None:
     assert not carries([Listener(2.0, 4.0), Listener(2.0, 4.0)], 1.0)
 
 
+def test_a_spare_has_to_be_built_up_within_seconds() -> None:
+    """10 s of audio and a second of spare in 5 s: 1.2 times as fast as speech."""
+    assert carries([DRY], 1.2, spare_s=1.0)
+    assert not carries([DRY], 1.19, spare_s=1.0)
+
+
+def test_who_has_the_spare_already_needs_no_more_than_the_others() -> None:
+    ahead = Listener(slack_s=1.0, left_s=10.0)
+    assert carries([ahead], 1.0, spare_s=1.0)
+    assert not carries([ahead, ahead], 1.9, spare_s=1.0)
+
+
 def test_nobody_is_carried_by_any_speed() -> None:
     assert carries([], 0.0)
 
@@ -62,13 +74,13 @@ def driest_s(listeners: list[Listener], rate: float) -> float:
 
 def test_the_wait_is_until_all_before_fit_too() -> None:
     inside = [Listener(0.0, 6.0)]
-    assert wait_s(inside, [10.0], 1.0) == pytest.approx(6.0, abs=0.1)
-    assert wait_s(inside, [10.0, 10.0], 1.0) > 15.0
+    assert wait_s(inside, [10.0], 1.0, 0.0) == pytest.approx(6.0, abs=0.1)
+    assert wait_s(inside, [10.0, 10.0], 1.0, 0.0) > 15.0
 
 
 def test_there_is_no_wait_where_there_is_room() -> None:
-    assert wait_s([DRY], [10.0], 2.0) == pytest.approx(0.0, abs=0.1)
+    assert wait_s([DRY], [10.0], 2.0, 0.0) == pytest.approx(0.0, abs=0.1)
 
 
 def test_a_hopeless_wait_is_a_minute() -> None:
-    assert wait_s([Listener(0.0, 1000.0)], [10.0], 0.5) == 60.0
+    assert wait_s([Listener(0.0, 1000.0)], [10.0], 0.5, 0.0) == 60.0

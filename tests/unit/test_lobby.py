@@ -45,8 +45,7 @@ def test_giving_up_without_having_come_changes_nothing() -> None:
     assert made.next == 1
 
 
-def test_one_stands_behind_those_who_are_let_in_before() -> None:
+def test_all_stand_in_the_order_in_which_they_would_be_let_in() -> None:
     made = lobby(EVE, EVE, BOB, ANN)
     made.enter(1, EVE)
-    assert made.up_to(3) == [3]
-    assert made.up_to(2) == [3, 4, 2]
+    assert made.order == [3, 4, 2]

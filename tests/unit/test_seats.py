@@ -178,12 +178,12 @@ def test_a_worker_that_was_not_measured_is_taken_for_so_much() -> None:
     assert office.seats.supply(unmeasured=4.0) == pytest.approx(2.0 + 4.0)
 
 
-def test_where_renders_are_stepped_nobody_waits_for_the_end_of_another() -> None:
+def test_audio_comes_in_whole_sentences_where_renders_are_not_stepped() -> None:
     office = Office(1)
     office.work("w0", rtf=0.3)
-    assert office.seats.blocked_s == pytest.approx(3.0)
+    assert office.seats.grain_s == pytest.approx(10.0)
     office.seats.add("w1", 4)
-    assert office.seats.blocked_s == 0.0
+    assert office.seats.grain_s == 0.0
 
 
 def test_work_is_shared_by_all_workers() -> None:
