@@ -34,7 +34,7 @@ class Engine:
     first_chunk_s: float = 0.025  # before a render's first chunk: reading a prompt costs real engines two steps
     chunk_s: float = 0.08
     seconds_per_char: float = 0.06
-    step_s: float = 0.0  # what a chunk takes on this machine beyond its real-time factor: the engine oversleeps
+    step_s: float = 0.0005  # what a chunk takes beyond its real-time factor: whoever sleeps oversleeps, and then sends
 
     @property
     def effective_rtf(self) -> float:

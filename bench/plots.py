@@ -45,7 +45,7 @@ def _draw(path: Path, onto: Callable[[Axes], None]) -> None:
     figure, axes = plt.subplots(figsize=(6.4, 3.4), layout="constrained")
     onto(axes)
     axes.legend()
-    figure.savefig(path, transparent=True, metadata={"Date": None})
+    figure.savefig(path, transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     plt.close(figure)
     path.write_text("\n".join(line.rstrip() for line in path.read_text().splitlines()) + "\n")
 

@@ -30,12 +30,10 @@ from bench.crowd import CONNECT_S, Crowd, conversation, note
 from bench.gateway import machine, serving
 from bench.listeners import CHARS, Asked, Engine, Listener, Period, Policy, asked, policies
 from bench.outcomes import Row, goals, percentile, table
-from voice_server.backends.tone import ToneBackend
 
 APART_S = 0.33  # between the beginnings of the same answer at two servers
 SETTLE_S = 0.05  # after a listener who was alone, for the engine to let go
 
-OVERSLEEP_ROUNDS = 3
 QUICK = Period(warm_up_s=3.0, seconds=8.0, drain_s=6.0)
 QUICK_ROUNDS = 8
 
@@ -73,15 +71,6 @@ def backend(engine: Engine, policy: Policy) -> dict[str, Any]:
     }
     adapter = "voice_server.backends.tone:ToneBackend"
     return {"adapter": adapter, "workers": engine.workers, "scheduling": policy.scheduling, "options": options}
-
-
-def oversleep_s(engine: Engine) -> float:
-    """What a chunk of the tone backend takes here beyond what it was told to take."""
-    tone = ToneBackend(speed_rtf=engine.rtf, chunk_ms=round(engine.chunk_s * 1000))
-    texts = [f"{number:0{sum(CHARS) // 2}}" for number in range(OVERSLEEP_ROUNDS)]
-    begin = time.perf_counter()
-    audio_s = sum(len(chunk) for text in texts for chunk in tone.render(text, "tone")) / tone.sample_rate
-    return (time.perf_counter() - begin - audio_s * engine.rtf) / audio_s * engine.chunk_s
 
 
 async def alone(url: str, bench: Bench) -> list[float]:
@@ -179,7 +168,6 @@ def arguments() -> argparse.Namespace:
 
 def bench_of(given: argparse.Namespace) -> Bench:
     engine = replace(Engine(), workers=given.workers, rtf=given.rtf, first_chunk_s=given.first_chunk)
-    engine = replace(engine, step_s=max(0.0, oversleep_s(engine)))
     period = Period(given.warm_up, given.seconds, given.drain)
     loads = [load / 100 for load in given.loads]
     bench = Bench(engine, policies(given.capacity), loads, period, given.tokens_per_s, given.rounds)

@@ -28,7 +28,6 @@ from bench.simulated import simulate
 
 AGREES = 0.15
 COMPARED = ("first_p50_ms", "first_p95_ms", "audio_per_s")
-OVERHEAD_S = 0.0005  # of a chunk: what the tone backend oversleeps on the machine of docs/scheduling.md
 SCALE_LOADS = (0.9, 1.5)
 SCALE_PERIOD = Period(warm_up_s=15.0, seconds=15.0, drain_s=15.0)
 
@@ -106,7 +105,7 @@ def report_scale(sizes: Sequence[Scaled]) -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    engine = Engine(step_s=OVERHEAD_S)
+    engine = Engine()
     parser.add_argument("--loads", type=float, nargs="+", default=[30, 60, 90, 120, 150], help="percent of capacity")
     parser.add_argument("--workers", type=int, default=engine.workers)
     parser.add_argument("--capacity", type=int, default=8)

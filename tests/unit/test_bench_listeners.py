@@ -8,7 +8,7 @@ from bench.listeners import Asked, Engine, Listener, Period, Policy, asked
 from bench.outcomes import Row, jain
 from bench.simulated import HOP_S, simulate
 
-ENGINE = Engine(step_s=0.0005)
+ENGINE = Engine()
 PERIOD = Period(warm_up_s=10.0, seconds=40.0, drain_s=10.0)
 
 
