@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import msgspec
@@ -12,17 +10,17 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from voice_server.core.errors import BadMessage, EmptyText, SentenceFailed, SlowClient, TextTooLong, VoiceError
-from voice_server.core.events import AnswerDone, AudioChunk, Event, Problem
+from voice_server.core.errors import BadMessage, SentenceFailed, SlowClient, TextTooLong, VoiceError
+from voice_server.core.events import AudioChunk, Event, Problem
 from voice_server.core.limits import Limits
 from voice_server.core.pcm import wav_header
 from voice_server.gateway.bodies import read_body
 from voice_server.gateway.house import House
 from voice_server.gateway.security import address_of, error_response
 from voice_server.gateway.sockets import NORMAL_CLOSURE, POLICY_VIOLATION, abort, say_and_close, until_left
+from voice_server.gateway.speech import Wanted, speak, until_gone
 from voice_server.stream.backend import Backend
-from voice_server.stream.outbox import Outbox
-from voice_server.stream.stream import Stream, StreamSettings
+from voice_server.stream.stream import StreamSettings
 
 
 class TtsRequest(msgspec.Struct):
@@ -85,7 +83,7 @@ async def _collect(request: Request, backend: Backend, wanted: TtsRequest, rate:
             raise event.error
 
     settings = StreamSettings(live=False, sample_rate=rate, client=address_of(request))
-    if not await _speak(backend, wanted, settings, limits, take, _until_gone(request)):
+    if not await speak(backend, limits, _said(backend, wanted), settings, take, until_gone(request)):
         raise ClientDisconnect
     if not pcm:
         raise SentenceFailed("there was nothing to speak in this text", field="text")
@@ -104,38 +102,12 @@ async def _stream(websocket: WebSocket, house: House) -> None:
 
     backend = house.backend(query.get("backend", ""))
     settings = StreamSettings(client=address_of(websocket))
-    if await _speak(backend, wanted, settings, house.limits, send, until_left(websocket)):
+    if await speak(backend, house.limits, _said(backend, wanted), settings, send, until_left(websocket)):
         await say_and_close(websocket, json.dumps({"done": True}), NORMAL_CLOSURE)
 
 
-async def _speak(
-    backend: Backend,
-    wanted: TtsRequest,
-    settings: StreamSettings,
-    limits: Limits,
-    send: Callable[[Event], Awaitable[None]],
-    gone: Coroutine[Any, Any, None],
-) -> bool:
-    """One text through a stream of its own. False when the client left before its end (`gone` returned).
-
-    Raises what is wrong with the request, and what `send` raises.
-    """
-    outbox = Outbox(limits.stream)
-    stream = Stream(backend, outbox, limits, settings)
-    leaving = asyncio.create_task(gone)
-    leaving.add_done_callback(lambda _: outbox.close())
-    try:
-        if not wanted.text.strip():
-            raise EmptyText("there is no text to speak", field="text")
-        stream.set_voice(wanted.voice)
-        stream.set_options(_options(backend, wanted))
-        stream.push(wanted.text)
-        stream.finish()
-        return await outbox.run(send, lambda event: isinstance(event, AnswerDone)) is not None
-    finally:
-        stream.close()
-        leaving.cancel()
-        await asyncio.wait([leaving])
+def _said(backend: Backend, wanted: TtsRequest) -> Wanted:
+    return Wanted(wanted.text, wanted.voice, _options(backend, wanted))
 
 
 def _options(backend: Backend, wanted: TtsRequest) -> dict[str, Any]:
@@ -143,11 +115,6 @@ def _options(backend: Backend, wanted: TtsRequest) -> dict[str, Any]:
     if wanted.cfg_scale is not None and "cfg_scale" in backend.config.opts:
         return {"cfg_scale": wanted.cfg_scale, **wanted.opts}
     return wanted.opts
-
-
-async def _until_gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 def _problem(error: VoiceError) -> str:

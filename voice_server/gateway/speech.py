@@ -1,0 +1,60 @@
+"""One text, spoken once: what the doors for whole texts have in common."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.requests import Request
+
+from voice_server.core.errors import EmptyText
+from voice_server.core.limits import Limits
+from voice_server.stream.backend import Backend
+from voice_server.stream.stream import StreamSettings
+from voice_server.stream.talk import Send, Talk
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be said, and how. `voice`: "" is the backend's default."""
+
+    text: str
+    voice: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+async def speak(
+    backend: Backend,
+    limits: Limits,
+    wanted: Wanted,
+    settings: StreamSettings,
+    send: Send,
+    gone: Coroutine[Any, Any, None],
+) -> bool:
+    """Send the events of one text. False when the client left before its end: when `gone` returned.
+
+    Raises what is wrong with the request (EmptyText, UnknownVoice, BadOption …), and what `send` raises.
+    """
+    talk = Talk(backend, limits, settings, send)
+    leaving = asyncio.create_task(gone)
+    leaving.add_done_callback(lambda _: talk.leave())
+    try:
+        if not wanted.text.strip():
+            raise EmptyText("there is no text to speak", field="text")
+        talk.stream.set_voice(wanted.voice)
+        talk.stream.set_options(wanted.options)
+        talk.stream.push(wanted.text)
+        talk.stream.finish()
+        return await talk.over() is not None
+    finally:
+        talk.leave()
+        leaving.cancel()
+        await asyncio.wait([leaving])
+
+
+async def until_gone(request: Request) -> None:
+    """Returns when the client of an HTTP request has left."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
