@@ -7,6 +7,7 @@
     │   ├── UnknownVoice      unknown_voice
     │   ├── UnknownBackend    unknown_backend
     │   ├── UnknownLora       unknown_lora
+    │   ├── UnknownFormat     unknown_format     an audio format or sample rate that cannot be made here
     │   ├── TextTooLong       text_too_long
     │   ├── EmptyText         empty_text
     │   ├── Unauthorized      unauthorized
@@ -70,6 +71,10 @@ class UnknownBackend(ClientError):
 class UnknownLora(ClientError):
     code = "unknown_lora"
     http_status = 404
+
+
+class UnknownFormat(ClientError):
+    code = "unknown_format"
 
 
 class TextTooLong(ClientError):
