@@ -102,6 +102,16 @@ class SilenceLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class VoxcpmTtsLimits:
+    """Of WS `/tts`; where the server that its clients know has a documented limit, it is that one."""
+
+    text_chars: int = 5_000
+    request_id_chars: int = 128  # a UUID has 36
+    requests: int = 16  # open at once on one socket: each may hold a whole file in memory
+    request_s: float = 600.0  # until its last audio; then TIMEOUT
+
+
+@dataclass(frozen=True, slots=True)
 class RepeatLimits:
     largest_share: float = 0.25  # of the cache that one sentence may take: a long one would push out all others
     entry_bytes: int = 1024  # what a kept sentence takes beside its audio and its key: Python's own objects
@@ -115,6 +125,11 @@ class TerminalLimits:
     refresh_s: float = 0.08  # of the live view: smooth to the eye, and little CPU
     status_s: float = 5.0  # the answer of GET /status
     status_every_s: float = 0.5  # between two looks of `top`: as fast as a person reads
+
+
+@dataclass(frozen=True, slots=True)
+class RequestLimits:
+    id_chars: int = 128  # of a request id that a client chose: it is written into every log line
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,4 +178,5 @@ class Limits:
     stream: StreamLimits = StreamLimits()
     worker: WorkerLimits = WorkerLimits()
     voices: VoiceLimits = VoiceLimits()
+    voxcpm_tts: VoxcpmTtsLimits = VoxcpmTtsLimits()
     drain_s: float = 30.0  # SIGTERM: running answers may finish; a second signal ends it now
