@@ -129,13 +129,14 @@ async def running_server(
     limits: Limits = FAST,
     argv: tuple[str, ...] = (),
     token: str = "",
+    cors: tuple[str, ...] = (),
     wait: bool = True,
     voices: VoiceStore = NO_VOICES,
 ) -> AsyncIterator[RunningServer]:
     """The whole gateway in this process, on a real port."""
     async with running_pool(config, python, limits=limits, argv=argv, wait=wait, voices=voices) as backend:
         house = House([backend], limits, Gate(limits.stream, token))
-        server, listener = GatewayServer(house, build_app(house), limits), bind("127.0.0.1", 0, limits)
+        server, listener = GatewayServer(house, build_app(house, cors), limits), bind("127.0.0.1", 0, limits)
         serving = asyncio.create_task(server._serve([listener]))
         await eventually(lambda: server.started, "the server listens")
         try:

@@ -12,6 +12,7 @@ from pathlib import Path
 from voice_server.config import ConfigError, load_config
 from voice_server.core.errors import VoiceError
 from voice_server.core.limits import Limits
+from voice_server.gateway.requests import RequestIdFilter
 from voice_server.gateway.security import InsecureBind, check_bind
 from voice_server.main import ServeOptions, serve, with_connections_per_address
 from voice_server.terminal.doctor import run_doctor
@@ -24,7 +25,7 @@ TOKEN_VARIABLE = "VOICE_SERVER_TOKEN"
 
 def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
-    logging.basicConfig(level=arguments.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    _set_up_log(arguments.log_level)
     try:
         return int(arguments.run(arguments))
     except ConfigError as error:
@@ -33,6 +34,13 @@ def main(argv: list[str] | None = None) -> int:
         return _fail(str(error))
     except KeyboardInterrupt:
         return 130
+
+
+def _set_up_log(level: str) -> None:
+    to_stderr = logging.StreamHandler()
+    to_stderr.addFilter(RequestIdFilter())
+    form = "%(asctime)s %(levelname)s [%(request_id)s] %(name)s: %(message)s"
+    logging.basicConfig(level=level.upper(), format=form, handlers=[to_stderr])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -65,6 +73,9 @@ def _add_serve_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pool-size", type=int, default=0, help="workers per backend (default: as configured)")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument(
+        "--cors", action="append", default=[], metavar="ORIGIN", help="web pages from there may read answers; * is all"
+    )
     parser.add_argument("--insecure", action="store_true", help=f"listen to the network without {TOKEN_VARIABLE}")
     parser.add_argument(
         "--connections-per-address", type=int, default=Limits().stream.connections_per_address, metavar="N"
@@ -81,6 +92,7 @@ def _serve(given: argparse.Namespace) -> int:
         port=given.port,
         config=given.config,
         token=token,
+        cors=tuple(given.cors),
         limits=with_connections_per_address(Limits(), given.connections_per_address),
     )
     try:

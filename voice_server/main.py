@@ -46,6 +46,7 @@ class ServeOptions:
     port: int = 8000
     config: Path | None = None
     token: str = ""
+    cors: tuple[str, ...] = ()  # origins of web pages that may read answers; "*" is all
     limits: Limits = field(default_factory=Limits)
 
 
@@ -141,7 +142,7 @@ async def serve(options: ServeOptions, report: Report) -> None:
     listener = bind(options.host, options.port, options.limits)
     async with running(choices, options.pool_size, options.limits, report) as backends:
         house = House(backends, options.limits, Gate(options.limits.stream, options.token))
-        server = GatewayServer(house, build_app(house), options.limits)
+        server = GatewayServer(house, build_app(house, options.cors), options.limits)
         host, port = listener.getsockname()[:2]
         for choice in choices:
             report(f"backend {choice.config.name}: {choice.reason}")

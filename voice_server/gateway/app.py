@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route, WebSocketRoute
 
 from voice_server.gateway import info, loras
 from voice_server.gateway.house import House
+from voice_server.gateway.requests import HEADER as REQUEST_ID
+from voice_server.gateway.requests import RequestIdMiddleware
 from voice_server.gateway.security import GateMiddleware
 from voice_server.gateway.stream_tokens import stream_tokens
 from voice_server.gateway.whole_text import stream_text, tts
 
 
-def build_app(house: House) -> Starlette:
+def build_app(house: House, cors: Sequence[str] = ()) -> Starlette:
+    """`cors`: origins whose pages may read the answers of the HTTP doors; "*" is all of them."""
     app = Starlette(
         routes=[
             WebSocketRoute("/stream-tokens", stream_tokens),
@@ -30,7 +36,19 @@ def build_app(house: House) -> Starlette:
             Route("/status", info.status),
             Route("/metrics", info.metrics),
         ],
-        middleware=[Middleware(GateMiddleware, gate=house.gate)],
+        middleware=_middleware(house, cors),
     )
     app.state.house = house
     return app
+
+
+def _middleware(house: House, cors: Sequence[str]) -> list[Middleware]:
+    """From the outside in. A browser asks for leave without a token, and wants leave to read a refusal too."""
+    crossing = Middleware(
+        CORSMiddleware,
+        allow_origins=cors,
+        allow_methods=["GET", "POST"],
+        allow_headers=["*"],
+        expose_headers=[REQUEST_ID, "retry-after"],
+    )
+    return [Middleware(RequestIdMiddleware), *([crossing] if cors else []), Middleware(GateMiddleware, gate=house.gate)]

@@ -1,4 +1,7 @@
-"""Who may come in: the bearer token, the number of connections, and which addresses may be listened on without one."""
+"""Who may come in: the token, the number of connections, and which addresses may be listened on without a token.
+
+The token is taken wherever the clients of other projects put their key: see `keys_of`.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,11 @@ import hashlib
 import hmac
 import ipaddress
 from collections import Counter
+from collections.abc import Iterator
 
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from voice_server.core.errors import TooManyConnections, Unauthorized, VoiceError
@@ -17,6 +21,10 @@ from voice_server.core.limits import StreamLimits
 
 _OPEN_PATHS = frozenset({"/health"})  # a load balancer has no token
 _RETRY_AFTER_S = "1"
+_SCHEMES = ("bearer", "token")  # of the header Authorization; the second is Deepgram's
+_KEY_HEADERS = ("xi-api-key", "x-api-key")  # ElevenLabs, Cartesia
+_KEY_QUERIES = ("api_key", "xi-api-key")  # browsers cannot set headers of a WebSocket
+_KEY_SUBPROTOCOL = "token"  # Deepgram in browsers: `Sec-WebSocket-Protocol: token, KEY`
 
 
 class InsecureBind(Exception):
@@ -53,8 +61,8 @@ class Gate:
         """Raises Unauthorized."""
         if self._digest is None or connection.url.path in _OPEN_PATHS:
             return
-        scheme, _, token = connection.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(_digest(token.strip()), self._digest):
+        right = [hmac.compare_digest(_digest(key), self._digest) for key in keys_of(connection)]
+        if not any(right):
             raise Unauthorized("this server wants `Authorization: Bearer <token>`")
 
     def enter(self, address: str) -> None:
@@ -69,6 +77,22 @@ class Gate:
         self._inside[address] -= 1
         if not self._inside[address]:
             del self._inside[address]
+
+
+def keys_of(connection: HTTPConnection) -> Iterator[str]:
+    """All keys that a client showed."""
+    scheme, _, key = connection.headers.get("authorization", "").partition(" ")
+    if scheme.lower() in _SCHEMES:
+        yield key.strip()
+    yield from (connection.headers[name] for name in _KEY_HEADERS if name in connection.headers)
+    yield from (connection.query_params[name] for name in _KEY_QUERIES if name in connection.query_params)
+    if _shows_key_as_subprotocol(connection.scope):
+        yield connection.scope["subprotocols"][1]
+
+
+def _shows_key_as_subprotocol(scope: Scope) -> bool:
+    offered = scope.get("subprotocols", [])
+    return len(offered) == 2 and offered[0] == _KEY_SUBPROTOCOL
 
 
 def address_of(connection: HTTPConnection) -> str:
@@ -105,10 +129,21 @@ class GateMiddleware:
         is_request = scope["type"] == "http"
         self._gate.requests += is_request
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, _choosing_subprotocol(send) if _shows_key_as_subprotocol(scope) else send)
         finally:
             self._gate.requests -= is_request
             self._gate.leave(address)
+
+
+def _choosing_subprotocol(send: Send) -> Send:
+    """A browser that offered subprotocols drops a connection for which none was chosen."""
+
+    async def choose(message: Message) -> None:
+        if message["type"] == "websocket.accept" and not message.get("subprotocol"):
+            message = {**message, "subprotocol": _KEY_SUBPROTOCOL}
+        await send(message)
+
+    return choose
 
 
 async def _refuse(error: VoiceError, scope: Scope, receive: Receive, send: Send) -> None:
