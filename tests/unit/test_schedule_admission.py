@@ -172,21 +172,21 @@ def test_a_file_has_an_idle_worker_for_itself() -> None:
 
 
 def test_overdue_files_get_their_share_of_workers_that_listeners_saturate() -> None:
-    """One seat, a second of work for each second of audio; nine newcomers in ten seconds."""
+    """One seat, a second of work for each second of audio; every second somebody comes, and leaves after two."""
     desk = Desk(1, limits=replace(LIMITS, supply=1000.0))
     desk.measure(1.0)
     desk.say(FILE, *range(1000), now=NOW - LIMITS.file_slack_s)
     files = 0
     for second in range(400):
         now = NOW + second
-        if second % 10:
-            desk.scheduler.open_stream(100 + second, live=True, client=str(second))
-            desk.say(100 + second, now=now)
+        desk.scheduler.open_stream(100 + second, live=True, client=str(second))
+        desk.say(100 + second, now=now)
+        if second >= 2:
+            desk.scheduler.clear(100 + second - 2)
         render = desk.one(now)
         desk.done(render, 1.0, now + 1.0)
-        desk.scheduler.finish(render.stream)
         files += render.stream == FILE
-    assert files / 400 == pytest.approx(LIMITS.file_share, rel=0.2)
+    assert 0.07 < files / 400 <= LIMITS.file_share
 
 
 # First come, first served

@@ -53,9 +53,10 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.seats: dict[int, tuple[str, int]] = {}  # render id -> worker, stream; also of cancelled renders
         self.opened = 0
 
-    @initialize(capacity=st.integers(1, 4))
-    def open_for_business(self, capacity: int) -> None:
-        self.worker_ready("w0", capacity)
+    @initialize(capacities=st.lists(st.integers(1, 4), min_size=1, max_size=3))
+    def open_for_business(self, capacities: list[int]) -> None:
+        for number, capacity in enumerate(capacities):
+            self.worker_ready(f"w{number}", capacity)
 
     # What happens
 
