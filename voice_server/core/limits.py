@@ -91,6 +91,15 @@ class WorkerLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class ElevenLabsLimits:
+    idle_s: float = 20.0  # without a message, as ElevenLabs has it; a client may ask for another time ...
+    idle_max_s: float = 180.0  # ... up to this
+    contexts: int = 16  # open on one socket; ElevenLabs closes the socket at 6, which quick interruptions reach
+    context_id_chars: int = 128  # a UUID has 36
+    audio_bytes: int = 32 * 1024  # in one message: aiohttp refuses lines over 128 KiB, and base64 adds a third
+
+
+@dataclass(frozen=True, slots=True)
 class ListeningLimits:
     gap_s: float = 0.01  # shorter pauses in the audio are jitter that any player's buffer hides
 
