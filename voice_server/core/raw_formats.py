@@ -26,9 +26,9 @@ def to_raw(pcm: bytes, kind: RawFormat) -> bytes:
     if kind == "pcm_s16le":
         return pcm
     if kind == "pcm_f32le":
-        floats = np.frombuffer(pcm, dtype="<i2").astype("<f4") / np.float32(2**15)
+        floats = np.frombuffer(pcm, dtype="<i2") / np.float32(2**15)
         return bytes(floats.astype("<f4").tobytes())
-    return _codes(kind)[np.frombuffer(pcm, dtype="<u2")].tobytes()
+    return bytes(_codes(kind)[np.frombuffer(pcm, dtype="<u2")].tobytes())
 
 
 def raw_wav_header(sample_rate: int, kind: RawFormat) -> bytes:
