@@ -7,8 +7,9 @@ paid per chunk of audio. Labels are names of backends and workers and words of o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -19,6 +20,7 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 # Half a step to the next is below what an ear notices at the short end; 15 s is when a waiting stream is refused.
 _BUCKETS = (0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0)
+_LONG_BUCKETS = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)  # whole requests, and those of the VoxCPM TTS server
 _STREAM_STATES = ("speaking", "waiting")
 
 
@@ -37,6 +39,51 @@ class BackendMeasures:
         (self._gap_free if gap_free else self._with_gaps).inc()
 
 
+class VoxcpmMeasures:
+    """The names of the VoxCPM TTS server, for dashboards that know them. Its door tells; the rest is looked up."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._requests = Counter(
+            "voxcpm_tts_requests", "Requests by how they ended.", ("mode", "status"), registry=registry
+        )
+        self._errors = Counter(
+            "voxcpm_tts_errors", "Errors that clients were told.", ("error_code",), registry=registry
+        )
+        self._connections = Gauge("voxcpm_tts_active_connections", "Open sockets of WS /tts.", registry=registry)
+        self._seconds = Histogram(
+            "voxcpm_tts_request_duration_seconds",
+            "From a request to its last message.",
+            ("mode",),
+            registry=registry,
+            buckets=_LONG_BUCKETS,
+        )
+        self._audio = Histogram(
+            "voxcpm_tts_audio_duration_seconds",
+            "Audio of a completed request.",
+            registry=registry,
+            buckets=_LONG_BUCKETS,
+        )
+
+    @contextmanager
+    def connection(self) -> Iterator[None]:
+        self._connections.inc()
+        try:
+            yield
+        finally:
+            self._connections.dec()
+
+    def request(self, mode: str, status: str, seconds: float, audio_s: float) -> None:
+        """One that was taken has ended; `status` is "completed", "cancelled" or "failed"."""
+        self._requests.labels(mode, status).inc()
+        self._seconds.labels(mode).observe(seconds)
+        if status == "completed":
+            self._audio.observe(audio_s)
+
+    def error(self, code: str) -> None:
+        """`code` is one of ours, never a client's word."""
+        self._errors.labels(code).inc()
+
+
 class Metrics:
     """`look` is called at each scrape, on the thread that asks."""
 
@@ -49,6 +96,7 @@ class Metrics:
         self.answers = Counter(
             "voice_answers", "Answers that were heard.", ("backend", "gap_free"), registry=self._registry
         )
+        self.voxcpm = VoxcpmMeasures(self._registry)
         self._registry.register(_Present(look))
 
     def of(self, backend: str) -> BackendMeasures:
@@ -91,7 +139,16 @@ def _families(backends: Sequence[BackendStatus]) -> list[Metric]:
                 speed.add_metric([backend.name, worker.name], worker.real_time_factor)
         _add_counts(workers, backend.name, WORKER_STATES, [worker.state for worker in backend.workers])
         _add_counts(streams, backend.name, _STREAM_STATES, [stream.state for stream in backend.streams])
-    return [missed, ahead, renders, speed, workers, streams]
+    return [missed, ahead, renders, speed, workers, streams, *_voxcpm_families(backends)]
+
+
+def _voxcpm_families(backends: Sequence[BackendStatus]) -> list[Metric]:
+    queued = sum(stream.waiting for backend in backends for stream in backend.streams)
+    running = sum(backend.open_renders for backend in backends)
+    return [
+        GaugeMetricFamily("voxcpm_tts_queue_length", "Sentences that wait for a worker.", queued),
+        GaugeMetricFamily("voxcpm_tts_running_tasks", "Renders that workers hold open.", running),
+    ]
 
 
 def _gauge(name: str, what: str, *labels: str) -> GaugeMetricFamily:

@@ -118,3 +118,23 @@ def test_no_label_names_a_stream_a_client_or_a_voice() -> None:
     families = text_string_to_metric_families(metrics.text().decode())
     labels = {label for family in families for sample in family.samples for label in sample.labels}
     assert labels == {"backend", "worker", "state", "gap_free", "le"}
+
+
+def test_the_names_of_the_voxcpm_tts_server_are_there_with_true_values() -> None:
+    metrics = Metrics(lambda: [ONE, TWO])
+    with metrics.voxcpm.connection():
+        metrics.voxcpm.request("streaming", "completed", 2.0, 3.5)
+        metrics.voxcpm.request("streaming", "cancelled", 0.5, 0.2)
+        metrics.voxcpm.error("VOICE_NOT_FOUND")
+        seen = scrape(metrics)
+    assert seen["voxcpm_tts_requests_total{mode=streaming,status=completed}"] == 1
+    assert seen["voxcpm_tts_requests_total{mode=streaming,status=cancelled}"] == 1
+    assert seen["voxcpm_tts_request_duration_seconds_sum{mode=streaming}"] == 2.5
+    assert seen["voxcpm_tts_errors_total{error_code=VOICE_NOT_FOUND}"] == 1
+    assert (seen["voxcpm_tts_audio_duration_seconds_count{}"], seen["voxcpm_tts_audio_duration_seconds_sum{}"]) == (
+        1,
+        3.5,
+    )
+    assert (seen["voxcpm_tts_queue_length{}"], seen["voxcpm_tts_running_tasks{}"]) == (3, 3)
+    assert seen["voxcpm_tts_active_connections{}"] == 1
+    assert scrape(metrics)["voxcpm_tts_active_connections{}"] == 0
