@@ -121,6 +121,12 @@ class VoxcpmTtsLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class GuardLimits:
+    seconds_per_letter: float = 0.01  # of audible sound that a sentence has at least: seven times as fast as speech
+    clipped_share: float = 0.05  # of its sound at full scale: badly levelled speech stays below, noise and hum do not
+
+
+@dataclass(frozen=True, slots=True)
 class RepeatLimits:
     largest_share: float = 0.25  # of the cache that one sentence may take: a long one would push out all others
     entry_bytes: int = 1024  # what a kept sentence takes beside its audio and its key: Python's own objects
@@ -139,6 +145,12 @@ class TerminalLimits:
 @dataclass(frozen=True, slots=True)
 class RequestLimits:
     id_chars: int = 128  # of a request id that a client chose: it is written into every log line
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionLimits:
+    line_chars: int = 42  # of subtitles: what broadcasters and Netflix's style guide allow
+    lines: int = 2
 
 
 @dataclass(frozen=True, slots=True)
