@@ -57,6 +57,7 @@ class BackendConfig:
     opts: dict[str, OptionSpec] = field(default_factory=dict)  # what a client may set
     aliases: dict[str, str] = field(default_factory=dict)  # a name a client may say: the voice it gets
     voice: str = ""  # the default voice; "" is the adapter's first
+    languages: tuple[str, ...] = ("en",)  # of its voices, as in de or en-GB: some clients offer voices by language
     needs: Needs = Needs()
     warmup_text: str = "Ready."  # rendered once while loading; "" skips the warm-up
     scheduling: Literal["deadline", "fifo"] = "deadline"  # fifo, first come first served, is there to compare with
