@@ -10,9 +10,15 @@ from voice_server.gateway.security import Gate
 KEY = "s3cret"
 
 
-def connection(*headers: tuple[str, str], query: str = "", subprotocols: tuple[str, ...] = ()) -> HTTPConnection:
+def connection(
+    *headers: tuple[str, str],
+    query: str = "",
+    subprotocols: tuple[str, ...] = (),
+    path: str = "/x",
+    kind: str = "websocket",
+) -> HTTPConnection:
     raw = [(name.encode(), value.encode("latin-1")) for name, value in headers]
-    scope = {"type": "websocket", "path": "/x", "headers": raw, "query_string": query.encode()}
+    scope = {"type": kind, "path": path, "headers": raw, "query_string": query.encode()}
     return HTTPConnection({**scope, "scheme": "ws", "server": ("here", 80), "subprotocols": list(subprotocols)})
 
 
@@ -60,6 +66,24 @@ def test_a_key_counts_wherever_a_client_puts_it(shown: HTTPConnection) -> None:
 )
 def test_nothing_else_opens_the_gate(shown: HTTPConnection) -> None:
     assert not is_let_in(shown)
+
+
+@pytest.mark.parametrize("door", ["stream-input", "multi-stream-input"])
+def test_a_socket_whose_key_may_come_in_its_first_message_is_let_in(door: str) -> None:
+    path = f"/v1/text-to-speech/voice/{door}"
+    assert is_let_in(connection(path=path))
+    assert is_let_in(connection(("xi-api-key", ""), path=path))
+    assert not is_let_in(connection(("xi-api-key", "wrong"), path=path))
+    assert not is_let_in(connection(path=path, kind="http"))
+    assert not is_let_in(connection(path=f"{path}/more"))
+
+
+def test_the_key_of_a_first_message_is_checked_like_any_other() -> None:
+    gate = Gate(StreamLimits(), KEY)
+    assert gate.is_guarded
+    gate.check_key(KEY)
+    with pytest.raises(Unauthorized):
+        gate.check_key("")
 
 
 def test_without_a_token_everybody_is_let_in() -> None:

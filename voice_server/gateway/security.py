@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+import re
 from collections import Counter
 from collections.abc import Iterator
 
@@ -25,6 +26,8 @@ _SCHEMES = ("bearer", "token")  # of the header Authorization; the second is Dee
 _KEY_HEADERS = ("xi-api-key", "x-api-key")  # ElevenLabs, Cartesia
 _KEY_QUERIES = ("api_key", "xi-api-key")  # browsers cannot set headers of a WebSocket
 _KEY_SUBPROTOCOL = "token"  # Deepgram in browsers: `Sec-WebSocket-Protocol: token, KEY`
+# Clients of ElevenLabs may say their key in the first message. Who shows none is let in, and that door asks for it.
+_KEY_IN_MESSAGE = re.compile(r"/v1/text-to-speech/[^/]+/(multi-)?stream-input")
 
 
 class InsecureBind(Exception):
@@ -57,11 +60,24 @@ class Gate:
         self._inside: Counter[str] = Counter()
         self.requests = 0  # HTTP requests being answered
 
+    @property
+    def is_guarded(self) -> bool:
+        """Whether a token is wanted at all."""
+        return self._digest is not None
+
     def check_token(self, connection: HTTPConnection) -> None:
         """Raises Unauthorized."""
-        if self._digest is None or connection.url.path in _OPEN_PATHS:
+        if connection.url.path in _OPEN_PATHS:
             return
-        right = [hmac.compare_digest(_digest(key), self._digest) for key in keys_of(connection)]
+        keys = list(keys_of(connection))
+        if any(keys) or not _says_key_later(connection.scope):
+            self.check_key(*keys)
+
+    def check_key(self, *keys: str) -> None:
+        """One of them has to be the token. Raises Unauthorized."""
+        if self._digest is None:
+            return
+        right = [hmac.compare_digest(_digest(key), self._digest) for key in keys]
         if not any(right):
             raise Unauthorized("this server wants `Authorization: Bearer <token>`")
 
@@ -88,6 +104,10 @@ def keys_of(connection: HTTPConnection) -> Iterator[str]:
     yield from (connection.query_params[name] for name in _KEY_QUERIES if name in connection.query_params)
     if _shows_key_as_subprotocol(connection.scope):
         yield connection.scope["subprotocols"][1]
+
+
+def _says_key_later(scope: Scope) -> bool:
+    return scope["type"] == "websocket" and _KEY_IN_MESSAGE.fullmatch(scope["path"]) is not None
 
 
 def _shows_key_as_subprotocol(scope: Scope) -> bool:
