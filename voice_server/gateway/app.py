@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route, WebSocketRoute
 
-from voice_server.gateway import info, loras
+from voice_server.gateway import info, loras, voxcpm_api
+from voice_server.gateway.docs_page import docs, openapi_json
 from voice_server.gateway.house import House
+from voice_server.gateway.ports import VoxcpmPortMiddleware
 from voice_server.gateway.requests import HEADER as REQUEST_ID
 from voice_server.gateway.requests import RequestIdMiddleware
 from voice_server.gateway.security import GateMiddleware
 from voice_server.gateway.stream_tokens import stream_tokens
+from voice_server.gateway.voxcpm_tts import voxcpm_tts
 from voice_server.gateway.whole_text import stream_text, tts
 
 
-def build_app(house: House, cors: Sequence[str] = ()) -> Starlette:
+def build_app(house: House, cors: Sequence[str] = (), voxcpm_ports: Collection[int] = ()) -> Starlette:
     """`cors`: origins whose pages may read the answers of the HTTP doors; "*" is all of them."""
     app = Starlette(
         routes=[
             WebSocketRoute("/stream-tokens", stream_tokens),
             WebSocketRoute("/stream", stream_text),
             Route("/tts", tts, methods=["POST"]),
+            WebSocketRoute("/tts", voxcpm_tts),
+            Route("/api/config", voxcpm_api.config),
+            Route("/api/voices", voxcpm_api.voices),
+            Route("/api/voices/categories", voxcpm_api.voice_categories),
+            Route("/api/voices/stats", voxcpm_api.voice_stats),
+            Route("/api/voices/{voice_id}/audio", voxcpm_api.voice_audio),
             Route("/", info.index),
             Route("/voices", info.voices),
             Route("/backends", info.backends),
@@ -35,8 +44,10 @@ def build_app(house: House, cors: Sequence[str] = ()) -> Starlette:
             Route("/ready", info.ready),
             Route("/status", info.status),
             Route("/metrics", info.metrics),
+            Route("/openapi.json", openapi_json, include_in_schema=False),
+            Route("/docs", docs, include_in_schema=False),
         ],
-        middleware=_middleware(house, cors),
+        middleware=[*_middleware(house, cors), Middleware(VoxcpmPortMiddleware, ports=voxcpm_ports)],
     )
     app.state.house = house
     return app

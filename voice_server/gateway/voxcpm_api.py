@@ -1,0 +1,145 @@
+"""The HTTP doors beside WS `/tts`: `/api/config` and `/api/voices…`, as clients of the VoxCPM TTS server know them.
+
+A voice's id is its category, a hyphen, and its name. The engine's own voices are the category that bears the backend's
+name; those of the folder of samples have recordings, which are served here. No client's word becomes part of a path.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+
+from voice_server.core.errors import UnknownVoice, VoiceError
+from voice_server.core.voxcpm_tts_protocol import NON_STREAMING, PARAMS, STREAMING, voice_name
+from voice_server.gateway.house import House
+from voice_server.gateway.security import error_response
+from voice_server.stream.backend import Backend
+
+SAMPLES = "samples"  # the category of voices that are cloned from a file
+_DEFAULTS = {"cfg_value": 2.0, "inference_timesteps": 10, "normalize": False, "denoise": False}
+_MEDIA_TYPES = {".wav": "audio/wav", ".mp3": "audio/mpeg", ".flac": "audio/flac", ".ogg": "audio/ogg"}
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    category: str
+    name: str
+    transcript: str
+    is_recorded: bool
+
+    @property
+    def told(self) -> dict[str, Any]:
+        name = f"{self.category}-{self.name}"
+        audio_url = f"/api/voices/{name}/audio" if self.is_recorded else None
+        return {"id": name, "name": self.name, "sample_text": self.transcript, "audio_url": audio_url}
+
+    def has(self, words: str) -> bool:
+        return any(words in text.casefold() for text in (self.category, self.name, self.transcript))
+
+
+def categories(backend: Backend) -> list[str]:
+    return [SAMPLES, backend.name]
+
+
+def catalogue(backend: Backend) -> list[Voice]:
+    return [_voice(backend, name) for name in backend.voices]
+
+
+def _voice(backend: Backend, name: str) -> Voice:
+    sample = backend.request("", name, {}).sample
+    return Voice(SAMPLES if sample else backend.name, name, sample.get("transcript", ""), bool(sample))
+
+
+async def config(request: Request) -> Response:
+    return _answer(request, lambda backend: _config(request, backend))
+
+
+async def voices(request: Request) -> Response:
+    return _answer(request, lambda backend: _voices(request, backend))
+
+
+async def voice_categories(request: Request) -> Response:
+    return _answer(request, lambda backend: {"categories": _counted(backend)})
+
+
+async def voice_stats(request: Request) -> Response:
+    return _answer(request, _stats)
+
+
+async def voice_audio(request: Request) -> Response:
+    house: House = request.app.state.house
+    try:
+        backend = house.backend(request.query_params.get("backend", ""))
+        name = voice_name(request.path_params["voice_id"], backend.voices, categories(backend))
+        path = Path(backend.request("", name, {}).sample.get("path", ""))
+        found = await asyncio.to_thread(os.stat, path)
+        return FileResponse(path, media_type=_MEDIA_TYPES[path.suffix.lower()], stat_result=found)
+    except VoiceError as error:
+        return error_response(error)
+    except (OSError, KeyError):
+        return error_response(UnknownVoice("no voice of this id has a recording", field="voice_id"))
+
+
+def _answer(request: Request, tell: Any) -> Response:
+    house: House = request.app.state.house
+    try:
+        return JSONResponse(tell(house.backend(request.query_params.get("backend", ""))))
+    except VoiceError as error:
+        return error_response(error)
+
+
+def _config(request: Request, backend: Backend) -> dict[str, Any]:
+    """With the names that clients use, and with those that the documents promise."""
+    house: House = request.app.state.house
+    url = f"{'wss' if request.url.scheme == 'https' else 'ws'}://{request.url.netloc}/tts"
+    own = {name: spec.default for name, spec in backend.config.opts.items() if name in _DEFAULTS}
+    defaults = {"mode": STREAMING, **_DEFAULTS, **{name: value for name, value in own.items() if value is not None}}
+    ranges = {
+        name: {"min": spec.min, "max": spec.max} for name, spec in PARAMS.items() if spec.type in ("int", "float")
+    }
+    constraints = {
+        "max_text_length": house.limits.voxcpm_tts.text_chars,
+        "modes": [STREAMING, NON_STREAMING],
+        **ranges,
+    }
+    return {
+        "wsUrl": url,
+        "defaultParams": defaults,
+        "websocket_url": url,
+        "default_params": defaults,
+        "constraints": constraints,
+    }
+
+
+def _voices(request: Request, backend: Backend) -> dict[str, Any]:
+    """By category; for a search, which names a voice in any of them, a list."""
+    category, words = request.query_params.get("category"), request.query_params.get("search", "").casefold()
+    found = [voice for voice in catalogue(backend) if category in (None, "", voice.category) and voice.has(words)]
+    if words:
+        return {"voices": [{**voice.told, "category": voice.category} for voice in found], "total": len(found)}
+    by_category: dict[str, list[dict[str, Any]]] = {}
+    for voice in found:
+        by_category.setdefault(voice.category, []).append(voice.told)
+    return {"voices": by_category, "total": len(found)}
+
+
+def _counted(backend: Backend) -> list[dict[str, Any]]:
+    counts = Counter(voice.category for voice in catalogue(backend))
+    return [{"name": name, "count": count} for name, count in sorted(counts.items())]
+
+
+def _stats(backend: Backend) -> dict[str, Any]:
+    counted = {one["name"]: one["count"] for one in _counted(backend)}
+    return {
+        "total_voices": sum(counted.values()),
+        "total_categories": len(counted),
+        "voices_per_category": counted,
+        "initialized": backend.pool.ready is not None,
+    }

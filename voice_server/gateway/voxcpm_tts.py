@@ -1,0 +1,210 @@
+"""WS `/tts`: whole texts, several at once on one socket. The messages are in core/voxcpm_tts_protocol.
+
+Promises: each request that was taken gets exactly one last message, and no audio after it; a client that leaves, and
+a cancelled request, stop their engines within one chunk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from voice_server.core import voxcpm_tts_protocol as protocol
+from voice_server.core.errors import GoingAway, SlowClient, VoiceError
+from voice_server.core.events import Event, Problem
+from voice_server.core.voxcpm_tts_protocol import Cancel, Ping, Refusal, Replies, TtsRequest
+from voice_server.gateway.house import House
+from voice_server.gateway.security import address_of
+from voice_server.gateway.sockets import POLICY_VIOLATION, abort, say_and_close
+from voice_server.gateway.speech import Wanted, speak
+from voice_server.gateway.voxcpm_api import categories
+from voice_server.stream.backend import Backend
+from voice_server.stream.stream import StreamSettings
+
+_log = logging.getLogger(__name__)
+
+_TIMEOUT = "TIMEOUT"
+
+
+async def voxcpm_tts(websocket: WebSocket) -> None:
+    house: House = websocket.app.state.house
+    await websocket.accept()
+    try:
+        backend = house.backend(websocket.query_params.get("backend", ""))
+    except VoiceError as error:
+        await say_and_close(websocket, protocol.encode_error(error, None), POLICY_VIOLATION)
+    else:
+        await _Client(websocket, house, backend).run()
+
+
+class _Client:
+    """A connected socket: the caller's task reads it, each request has a task of its own that writes."""
+
+    def __init__(self, websocket: WebSocket, house: House, backend: Backend) -> None:
+        self.house = house
+        self.backend = backend
+        self.address = address_of(websocket)
+        self._websocket = websocket
+        self._open: dict[str, _Request] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        self.house.guests.add(self)
+        try:
+            while (message := await self._websocket.receive())["type"] != "websocket.disconnect":
+                await self._take(message.get("text"))
+        finally:
+            for request in self._open.values():
+                request.leave()
+            if self._tasks:
+                await asyncio.wait(self._tasks)
+            self.house.guests.discard(self)
+
+    # Guest
+
+    @property
+    def is_busy(self) -> bool:
+        return bool(self._open)
+
+    def go_away(self) -> None:
+        for request in self._open.values():
+            request.leave(GoingAway("the server is shutting down; connect again"))
+        if not self._open:
+            self._start(self._close())
+
+    # Reading
+
+    async def _take(self, data: str | None) -> None:
+        try:
+            message = protocol.decode(data, self.house.limits.voxcpm_tts)
+            if isinstance(message, Ping):
+                await self.say(protocol.encode_pong(message, time.time()))
+            elif isinstance(message, Cancel):
+                self._cancel(message.request_id)
+            else:
+                self._begin(message)
+        except Refusal as refusal:
+            await self.say(protocol.encode_error(refusal, refusal.request_id))
+
+    def _begin(self, wanted: TtsRequest) -> None:
+        name = wanted.request_id
+        if name in self._open:
+            told = "this request_id belongs to a request that is still open"
+            raise Refusal("INVALID_PARAMS", told, name, {"request_id": told})
+        most = self.house.limits.voxcpm_tts.requests
+        if len(self._open) >= most:
+            raise Refusal("RATE_LIMITED", f"{most} requests may be open at once on a connection", name)
+        request = self._open[name] = _Request(self, wanted)
+        self._start(self._attend(request, name))
+
+    def _cancel(self, name: str) -> None:
+        if name not in self._open:
+            raise Refusal("REQUEST_NOT_FOUND", "no request with this id is open on this connection", name)
+        self._open[name].cancel()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # Writing
+
+    async def _attend(self, request: _Request, name: str) -> None:
+        """A request until its last message, whatever happens to it."""
+        speaking = asyncio.create_task(request.run())
+        await asyncio.wait([speaking])
+        if problem := speaking.exception():
+            await self._tell(problem, name)
+        del self._open[name]
+        if self.house.is_draining and not self._open:
+            await self._close()
+
+    async def _tell(self, problem: BaseException, name: str) -> None:
+        if isinstance(problem, SlowClient):
+            abort(self._websocket)
+        elif not isinstance(problem, WebSocketDisconnect):
+            if not isinstance(problem, VoiceError):
+                _log.error("a request failed", exc_info=problem)
+            await self.say(protocol.encode_error(problem, name))
+
+    async def say(self, message: str | bytes, patience_s: float = 0.0) -> None:
+        """One message outside a stream; who has not read it after a while is cut off."""
+        try:
+            await asyncio.wait_for(self.send(message), self.house.limits.stream.send_s + patience_s)
+        except asyncio.TimeoutError:
+            abort(self._websocket)
+        except WebSocketDisconnect:
+            pass
+
+    async def send(self, message: str | bytes) -> None:
+        if self._websocket.application_state is not WebSocketState.CONNECTED:
+            raise WebSocketDisconnect
+        if isinstance(message, bytes):
+            await self._websocket.send_bytes(message)
+        else:
+            await self._websocket.send_text(message)
+
+    async def _close(self) -> None:
+        if self._websocket.application_state is WebSocketState.CONNECTED:
+            await self._websocket.close(GoingAway.close_code or POLICY_VIOLATION)
+
+
+class _Request:
+    def __init__(self, client: _Client, wanted: TtsRequest) -> None:
+        self._client = client
+        self._wanted = wanted
+        self._left = asyncio.Event()
+        self._why: VoiceError | None = None
+        self._is_cancelled = False
+        rate = client.backend.sample_rate or client.house.limits.stream.sample_rate
+        self._settings = StreamSettings(wanted.mode == protocol.STREAMING, rate, client=client.address)
+        self._replies = Replies(wanted, rate)
+
+    def cancel(self) -> None:
+        self._is_cancelled = True
+        self._left.set()
+
+    def leave(self, why: VoiceError | None = None) -> None:
+        """Stop. The client hears `why`; None: it is not there any more."""
+        self._why = why
+        self._left.set()
+
+    async def run(self) -> None:
+        """Raises what the client has to be told."""
+        is_complete = await self._speak_in_time()
+        if self._is_cancelled:
+            await self._client.say(self._replies.cancelled())
+        elif is_complete:
+            for message in self._replies.ended():
+                await self._client.say(message, self._replies.duration_s)
+        elif self._why:
+            raise self._why
+
+    async def _speak_in_time(self) -> bool:
+        limit_s = self._client.house.limits.voxcpm_tts.request_s
+        try:
+            return await asyncio.wait_for(self._speak(), limit_s)
+        except asyncio.TimeoutError:
+            raise Refusal(_TIMEOUT, f"the audio was not complete after {limit_s:g} s") from None
+
+    async def _speak(self) -> bool:
+        backend, wanted = self._client.backend, self._wanted
+        told, ignored = protocol.options_for(wanted, backend.config.opts)
+        await self._client.say(self._replies.accepted(ignored))
+        voice = protocol.voice_name(wanted.voice_id, backend.voices, categories(backend))
+        said = Wanted(wanted.text, voice, told)
+        return await speak(backend, self._client.house.limits, said, self._settings, self._send, self._until_left())
+
+    async def _send(self, event: Event) -> None:
+        if isinstance(event, Problem):
+            raise event.error
+        for message in self._replies.on(event):
+            await self._client.send(message)
+
+    async def _until_left(self) -> None:
+        await self._left.wait()
