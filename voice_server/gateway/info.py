@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from voice_server.core.errors import VoiceError
 from voice_server.gateway.house import House
+from voice_server.gateway.openapi import told
 from voice_server.gateway.security import error_response
 from voice_server.observe import CONTENT_TYPE
 from voice_server.stream.backend import Backend
@@ -30,7 +31,9 @@ async def index(request: Request) -> JSONResponse:
     )
 
 
+@told(query={"backend": "its name; left out, the default one"})
 async def voices(request: Request) -> Response:
+    """The names of the voices, and the other names they go by."""
     house: House = request.app.state.house
     try:
         backend = house.backend(request.query_params.get("backend", ""))
@@ -40,6 +43,7 @@ async def voices(request: Request) -> Response:
 
 
 async def backends(request: Request) -> JSONResponse:
+    """Each backend with its options, its voices and its workers."""
     house: House = request.app.state.house
     return JSONResponse({"backends": [_describe(backend) for backend in house.backends.values()]})
 
@@ -61,8 +65,9 @@ async def status(request: Request) -> Response:
     return Response(msgspec.json.encode(house.status), media_type="application/json")
 
 
+@told(answers=("text/plain",))
 async def metrics(request: Request) -> Response:
-    """For Prometheus."""
+    """What the server is doing and what its listeners heard, for Prometheus."""
     house: House = request.app.state.house
     return Response(house.metrics.text(), headers={"content-type": CONTENT_TYPE})
 

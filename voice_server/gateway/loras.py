@@ -19,6 +19,7 @@ from voice_server.core.errors import UnknownLora, VoiceError
 from voice_server.core.limits import VoiceLimits
 from voice_server.gateway.bodies import read_body
 from voice_server.gateway.house import House
+from voice_server.gateway.openapi import told
 from voice_server.gateway.security import error_response
 from voice_server.stream.backend import Backend
 
@@ -55,7 +56,9 @@ def _lack(folder: Path) -> str:
     return "" if any((folder / name).is_file() for name in _WEIGHTS) else f"it has no {_WEIGHTS[0]}"
 
 
+@told(query={"backend": "its name; left out, the default one"})
 async def loras(request: Request) -> Response:
+    """The LoRA adapters of a backend, those that cannot be used, and the one that new streams get."""
     house: House = request.app.state.house
     try:
         return await _tell(house.backend(request.query_params.get("backend", "")))
@@ -63,11 +66,15 @@ async def loras(request: Request) -> Response:
         return error_response(error)
 
 
+@told(body=LoraRequest)
 async def load(request: Request) -> Response:
+    """Make a LoRA adapter the default of streams that begin from now on."""
     return await _change(request, is_default=True)
 
 
+@told(body=LoraRequest)
 async def unload(request: Request) -> Response:
+    """Let streams that begin from now on have no LoRA adapter, if this one was the default."""
     return await _change(request, is_default=False)
 
 

@@ -20,6 +20,7 @@ from voice_server.stream.stream import Stream, StreamSettings
 
 
 async def stream_tokens(websocket: WebSocket) -> None:
+    """LLM tokens in, ordered speech out."""
     house: House = websocket.app.state.house
     await websocket.accept()
     try:
