@@ -1,67 +1,36 @@
+"""What an adapter may be, how loading ends, and what a render says. Its life and turns: `test_worker_turns.py`."""
+
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import subprocess
 import sys
-import textwrap
-import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 
 import voice_server
-from tests.process.worker_driver import BOOTSTRAP, TONE, Worker, is_gone, loaded, poll, started
-from voice_server.backends.tone import tone_pcm
+from tests.process.worker_driver import (
+    TEXT,
+    TONE,
+    adapter_class,
+    adapter_file,
+    expected,
+    loaded,
+    started,
+)
 from voice_server.wire.messages import (
-    Audio,
-    Cancel,
-    Cancelled,
-    Deadline,
     Done,
     Failed,
     Hello,
     Load,
     LoadFailed,
-    Ping,
-    Pong,
     Progress,
     Ready,
     Render,
-    Stop,
 )
 from voice_server.worker.pcm import to_pcm
-
-TEXT = "The quick brown fox jumps over the lazy dog."
-SLOW: dict[str, Any] = {"speed_rtf": 1.0, "seconds_per_char": 1.0}  # 80 ms of work per chunk, and enough of them
-
-
-def expected(text: str = TEXT, voice: str = "tone", **options: float) -> bytes:
-    return to_pcm(tone_pcm(text, voice, **options))  # type: ignore[arg-type]
-
-
-def adapter_file(folder: Path, source: str, name: str = "adapter.py") -> str:
-    path = folder / name
-    path.write_text("import numpy as np\n" + textwrap.dedent(source))
-    return str(path)
-
-
-def adapter_class(folder: Path, render: str, extra: str = "") -> str:
-    source = f"""
-    class A:
-        sample_rate = 16000
-        def __init__(self, device): pass
-        def voices(self): return ["v"]
-        def render(self, text, voice, **options):
-            {render}
-    {extra}
-    """
-    return adapter_file(folder, source) + ":A"
-
 
 # Loading
 
@@ -279,187 +248,6 @@ def test_a_sample_for_an_adapter_that_cannot_clone_is_an_unknown_voice() -> None
         _, end = worker.hear_render()
         assert isinstance(end, Failed)
         assert (end.code, end.retryable) == ("unknown_voice", False)
-
-
-# While a render runs
-
-
-def first_audio(worker: Worker, text: str = TEXT, render_id: int = 1, **options: object) -> None:
-    worker.say(Render(render_id, text, "", dict(options)))
-    assert isinstance(worker.hear(), Audio)
-
-
-def test_a_cancel_takes_effect_within_a_chunk() -> None:
-    with loaded(**SLOW) as worker:
-        first_audio(worker)
-        begin = time.monotonic()
-        worker.say(Cancel(1))
-        assert worker.hear() == Cancelled(1)
-        assert time.monotonic() - begin < 1.0  # the whole render takes 44 s
-        worker.say(Render(2, "x", ""))
-        assert isinstance(worker.hear(), Audio)
-
-
-def test_an_engine_that_is_slow_to_let_go_delays_only_the_word_of_it() -> None:
-    with loaded(**SLOW) as worker:
-        first_audio(worker, fault="ignore_cancel:0.3")
-        begin = time.monotonic()
-        worker.say(Cancel(1))
-        assert worker.hear() == Cancelled(1)
-        assert time.monotonic() - begin >= 0.3
-
-
-def test_a_cancel_that_crosses_the_end_is_ignored() -> None:
-    with loaded() as worker:
-        worker.say(Render(1, TEXT, ""))
-        worker.say(Cancel(1))
-        assert isinstance(worker.hear_render()[1], (Done, Cancelled))
-        assert worker.render(TEXT, render_id=2)[0] == expected()
-
-
-def test_a_ping_is_answered_while_the_engine_is_busy() -> None:
-    with loaded() as worker:
-        worker.say(Render(1, TEXT, "", {"fault": "hang@0"}))
-        worker.say(Ping(5))
-        assert worker.hear() == Pong(5)
-
-
-def test_a_worker_that_holds_the_gil_answers_late_and_loses_nothing() -> None:
-    with loaded() as worker:
-        worker.say(Render(1, TEXT, "", {"fault": "hang_gil@0:0.5"}))
-        worker.say(Ping(5))
-        messages = [worker.hear()]
-        while not isinstance(messages[-1], Done):
-            messages.append(worker.hear())
-        assert Pong(5) in messages
-        assert b"".join(message.pcm for message in messages if isinstance(message, Audio)) == expected()
-
-
-def test_open_renders_are_stepped_by_their_deadlines() -> None:
-    with loaded(capacity=3, speed_rtf=0.1) as worker:
-        for render_id, due_in_s in ((1, 30.0), (2, 20.0), (3, 10.0)):
-            worker.say(Render(render_id, TEXT, "", {}, due_in_s))
-        ends: list[int] = []
-        while len(ends) < 3:
-            message = worker.hear()
-            if isinstance(message, Done):
-                ends.append(message.render_id)
-        assert ends == [3, 2, 1]
-
-
-def test_a_new_deadline_changes_whose_turn_it_is() -> None:
-    with loaded(capacity=2, **SLOW) as worker:
-        worker.say(Render(1, TEXT, "", {}, 10.0))
-        worker.say(Render(2, TEXT, "", {}, 20.0))
-        assert isinstance(audio := worker.hear(), Audio)
-        assert audio.render_id == 1
-        worker.say(Deadline(2, 1.0))
-        heard = {audio.render_id for audio in [worker.hear() for _ in range(3)] if isinstance(audio, Audio)}
-        assert 2 in heard
-
-
-def test_renders_that_take_turns_do_not_mix_their_audio() -> None:
-    with loaded(capacity=3, speed_rtf=0.05) as worker:
-        for render_id, voice in enumerate(["tone", "low", "high"]):
-            worker.say(Render(render_id, TEXT, voice, {}, 0.0))
-        pcm, ends = {0: b"", 1: b"", 2: b""}, 0
-        while ends < 3:
-            message = worker.hear()
-            if isinstance(message, Audio):
-                pcm[message.render_id] += message.pcm
-            ends += isinstance(message, Done)
-        assert pcm == {0: expected(voice="tone"), 1: expected(voice="low"), 2: expected(voice="high")}
-
-
-# The end
-
-
-def test_stop_closes_open_renders_and_exits_cleanly() -> None:
-    with loaded(**SLOW) as worker:
-        first_audio(worker)
-        worker.say(Stop())
-        assert worker.exit_code() == 0
-
-
-def test_stop_does_not_wait_for_a_load() -> None:
-    with started() as worker:
-        worker.hear()
-        worker.say(Load(TONE, "cpu", {"load_fault": "hang"}))
-        assert worker.hear() == Progress("importing")
-        worker.say(Stop())
-        assert worker.exit_code() == 0
-
-
-def test_a_worker_whose_gateway_closed_the_wire_dies_with_its_grandchildren() -> None:
-    with loaded() as worker:
-        worker.render(TEXT, fault="spawn@0")
-        grandchildren = psutil.Process(worker.process.pid).children(recursive=True)
-        assert grandchildren
-        worker.sock.close()
-        assert worker.exit_code() == -signal.SIGKILL
-        poll(lambda: all(is_gone(grandchild.pid) for grandchild in grandchildren))
-
-
-def test_an_engine_that_exits_takes_the_worker_along_though_a_thread_of_its_is_left(tmp_path: Path) -> None:
-    render = "import sys, threading, time; threading.Thread(target=time.sleep, args=[60]).start(); sys.exit('enough')"
-    with loaded(adapter_class(tmp_path, render)) as worker:
-        worker.say(Render(1, "x", ""))
-        assert worker.exit_code() == 1
-        assert "enough" in worker.log
-
-
-def test_a_message_that_breaks_the_rules_ends_the_worker() -> None:
-    with loaded() as worker:
-        worker.sock.sendall(b"\xff\xff\xff\xff")
-        assert worker.exit_code() == 76
-
-
-def test_a_stack_dump_is_written_on_sigusr2() -> None:
-    with loaded() as worker:
-        worker.say(Render(1, TEXT, "", {"fault": "hang@0"}))
-
-        def dump_shows_the_engine() -> bool:
-            worker.process.send_signal(signal.SIGUSR2)  # again: an early one finds the main thread on its way there
-            return "in _hang" in worker.log
-
-        poll(dump_shows_the_engine)
-
-
-def test_an_interrupt_from_the_keyboard_is_not_for_a_worker() -> None:
-    with loaded() as worker:
-        worker.process.send_signal(signal.SIGINT)
-        assert worker.render(TEXT)[0] == expected()
-
-
-GATEWAY = """
-import os, socket, subprocess, sys, time
-ours, theirs = socket.socketpair()
-command = [sys.executable, "-I", sys.argv[1], str(theirs.fileno()), str(os.getpid())]
-worker = subprocess.Popen(command, pass_fds=[theirs.fileno()], start_new_session=True)
-assert ours.recv(1)  # its hello: it is past prctl
-print(worker.pid, flush=True)
-time.sleep(60)
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG")
-@pytest.mark.parametrize("is_stopped", [False, True])
-def test_a_worker_does_not_outlive_its_gateway_even_when_stopped(is_stopped: bool) -> None:
-    command = [sys.executable, "-c", GATEWAY, str(BOOTSTRAP)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as gateway:
-        assert gateway.stdout is not None
-        pid = int(gateway.stdout.readline())
-        if is_stopped:
-            os.kill(pid, signal.SIGSTOP)
-        gateway.kill()
-        gateway.wait()
-        poll(lambda: is_gone(pid), patience_s=1.0)
-
-
-def test_a_worker_that_starts_after_its_gateways_death_leaves_at_once() -> None:
-    command = [sys.executable, "-I", str(BOOTSTRAP), "0", "1"]  # its parent is not process 1
-    process = subprocess.run(command, start_new_session=True, timeout=20, check=False)
-    assert process.returncode == -signal.SIGKILL
 
 
 # Old and new interpreters

@@ -1,4 +1,7 @@
-"""Starts a real worker process and talks to it over its socketpair, for the tests of the worker host."""
+"""Starts a real worker process and talks to it over its socketpair, for the tests of the worker host.
+
+Its adapter is the tone backend, or a file that a test writes.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +21,7 @@ from typing import Any
 import psutil
 
 import voice_server
+from voice_server.backends.tone import tone_pcm
 from voice_server.wire.conversation import Conversation, Side
 from voice_server.wire.frames import FrameDecoder, encode
 from voice_server.wire.messages import (
@@ -33,10 +38,12 @@ from voice_server.wire.messages import (
     Ready,
     Render,
 )
+from voice_server.worker.pcm import to_pcm
 
 BOOTSTRAP = Path(voice_server.__file__).parent / "worker" / "bootstrap.py"
 TONE = "voice_server.backends.tone:ToneBackend"
 PATIENCE_S = 20.0
+TEXT = "The quick brown fox jumps over the lazy dog."
 
 
 def poll(condition: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
@@ -48,6 +55,29 @@ def poll(condition: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
 
 def is_gone(pid: int) -> bool:
     return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def expected(text: str = TEXT, voice: str = "tone", **options: float) -> bytes:
+    return to_pcm(tone_pcm(text, voice, **options))  # type: ignore[arg-type]
+
+
+def adapter_file(folder: Path, source: str, name: str = "adapter.py") -> str:
+    path = folder / name
+    path.write_text("import numpy as np\n" + textwrap.dedent(source))
+    return str(path)
+
+
+def adapter_class(folder: Path, render: str, extra: str = "") -> str:
+    source = f"""
+    class A:
+        sample_rate = 16000
+        def __init__(self, device): pass
+        def voices(self): return ["v"]
+        def render(self, text, voice, **options):
+            {render}
+    {extra}
+    """
+    return adapter_file(folder, source) + ":A"
 
 
 class Worker:

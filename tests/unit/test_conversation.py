@@ -169,6 +169,15 @@ def test_a_cancelled_render_keeps_its_place_until_the_worker_ends_it(end: Done |
     assert conversation.state is State.IDLE
 
 
+@pytest.mark.parametrize("side", Side)
+def test_a_busy_worker_may_say_what_keeps_it_from_speaking(side: Side) -> None:
+    conversation = busy(side)
+    progress = Progress("preparing")
+    assert conversation.worker_says(progress) is progress
+    assert conversation.state is State.BUSY
+    assert conversation.open_renders == {1}
+
+
 def test_capacity_is_unknown_until_ready() -> None:
     conversation = talked(HELLO, LOAD)
     assert conversation.capacity == 0

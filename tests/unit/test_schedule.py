@@ -229,6 +229,19 @@ def test_a_lost_sentence_starts_again_though_more_than_enough_behind_it_is_rende
     assert desk.start() == [(A, 0)]
 
 
+def test_what_a_lost_sentence_had_said_is_forgotten_when_it_is_said_again() -> None:
+    desk = Desk(1, 1)
+    desk.say(A, 0, 1, chars=LONG)
+    head, next_one = desk.scheduler.assign(NOW)
+    desk.hear(next_one, 5.0, NOW, deliver=False)
+    desk.lose(next_one, NOW)
+    desk.scheduler.delivered(A, 0.0, 0.0, NOW)
+    desk.scheduler.retry(A, 1, LONG, NOW)
+    desk.hear(desk.one(), 5.0, NOW, deliver=False)
+    desk.hear(head, 2.0, NOW, deliver=False)
+    assert desk.scheduler.corrections(A, NOW) == []
+
+
 def test_a_sentence_of_the_next_answer_is_no_successor_of_the_last_answers() -> None:
     desk = Desk(1, 1)
     desk.say(A, 0, 1)
