@@ -13,13 +13,14 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 from websockets.protocol import State
 
 from voice_server.core.limits import Limits
 from voice_server.gateway.house import House
-from voice_server.gateway.sockets import ABORT, SEND_AT_ONCE
+from voice_server.gateway.sockets import ABORT, CUT, SEND_AT_ONCE
 
 _BACKLOG = 2048
 
@@ -44,11 +45,19 @@ class _WebSocketProtocol(WebSocketsSansIOProtocol):
         self.transport.abort()
 
 
+class _HttpProtocol(HttpToolsProtocol):
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        # An answer that fails midway must not look complete; uvicorn's own way to end it so logs an error of ours.
+        self.scope["extensions"] = {ABORT: {"call": self.transport.abort}, CUT: {"call": self.transport.close}}
+
+
 class GatewayServer(uvicorn.Server):
     def __init__(self, house: House, app: Any, limits: Limits) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
+                http=_HttpProtocol,
                 ws=_WebSocketProtocol,
                 ws_max_size=limits.text.message_bytes,
                 ws_ping_interval=limits.stream.ping_s,

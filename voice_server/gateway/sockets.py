@@ -1,15 +1,17 @@
-"""What the WebSocket doors have in common: the last words to a client, and the end of one that does not read."""
+"""What doors have in common: the last words to a client, and the end of one that does not read."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
 
+from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 NORMAL_CLOSURE = 1000
 POLICY_VIOLATION = 1008
 ABORT = "voice_server.abort"  # the ASGI extensions that gateway/server.py puts into the scope
+CUT = "voice_server.cut"
 SEND_AT_ONCE = "voice_server.send_at_once"
 
 
@@ -19,9 +21,18 @@ async def say_and_close(websocket: WebSocket, text: str, code: int) -> None:
         await websocket.close(code)
 
 
-def abort(websocket: WebSocket) -> None:
+def abort(connection: HTTPConnection) -> None:
     """Drop the connection. Closing it politely would wait for ever for a client that does not read."""
-    extension: dict[str, Callable[[], None]] = websocket.scope["extensions"].get(ABORT, {})
+    _call(connection, ABORT)
+
+
+def cut(connection: HTTPConnection) -> None:
+    """Close an HTTP connection behind what was sent, without the end of the answer: the client sees that some lacks."""
+    _call(connection, CUT)
+
+
+def _call(connection: HTTPConnection, name: str) -> None:
+    extension: dict[str, Callable[[], None]] = connection.scope["extensions"].get(name, {})
     if extension:
         extension["call"]()
 

@@ -7,9 +7,10 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
-from voice_server.core.errors import EmptyText
+from voice_server.core.errors import EmptyText, SentenceFailed
+from voice_server.core.events import AudioChunk, Event, Problem
 from voice_server.core.limits import Limits
 from voice_server.stream.backend import Backend
 from voice_server.stream.stream import StreamSettings
@@ -52,6 +53,35 @@ async def speak(
         talk.leave()
         leaving.cancel()
         await asyncio.wait([leaving])
+
+
+async def collect(
+    backend: Backend, limits: Limits, wanted: Wanted, settings: StreamSettings, request: Request
+) -> list[Event]:
+    """The events of a text that was spoken as a whole. Raises its first problem: half a file is no file.
+
+    Raises ClientDisconnect when nobody waits for them any more, and what `speak` raises.
+    """
+    events: list[Event] = []
+
+    async def take(event: Event) -> None:
+        if isinstance(event, Problem):
+            raise event.error
+        events.append(event)
+
+    if not await speak(backend, limits, wanted, settings, take, until_gone(request)):
+        raise ClientDisconnect
+    if not audio_of(events):
+        raise nothing_to_speak()
+    return events
+
+
+def audio_of(events: list[Event]) -> bytes:
+    return b"".join(event.pcm for event in events if isinstance(event, AudioChunk))
+
+
+def nothing_to_speak() -> SentenceFailed:
+    return SentenceFailed("there was nothing to speak in this text", field="text")
 
 
 async def until_gone(request: Request) -> None:

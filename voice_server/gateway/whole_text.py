@@ -10,15 +10,16 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from voice_server.core.errors import BadMessage, SentenceFailed, SlowClient, TextTooLong, VoiceError
+from voice_server.core.errors import BadMessage, SlowClient, TextTooLong, VoiceError
 from voice_server.core.events import AudioChunk, Event, Problem
 from voice_server.core.limits import Limits
 from voice_server.core.pcm import wav_header
 from voice_server.gateway.bodies import read_body
 from voice_server.gateway.house import House
+from voice_server.gateway.openapi import told
 from voice_server.gateway.security import address_of, error_response
 from voice_server.gateway.sockets import NORMAL_CLOSURE, POLICY_VIOLATION, abort, say_and_close, until_left
-from voice_server.gateway.speech import Wanted, speak, until_gone
+from voice_server.gateway.speech import Wanted, audio_of, collect, speak
 from voice_server.stream.backend import Backend
 from voice_server.stream.stream import StreamSettings
 
@@ -34,13 +35,16 @@ class TtsRequest(msgspec.Struct):
     cfg_scale: float | None = None
 
 
+@told(body=TtsRequest, answers=("audio/wav",))
 async def tts(request: Request) -> Response:
+    """Speak a whole text: a WAV file at the engine's own rate."""
     house: House = request.app.state.house
     try:
         wanted = await _read_request(request, house.limits)
         backend = house.backend(wanted.backend)
         rate = (await backend.pool.until_ready()).sample_rate
-        speech = await _collect(request, backend, wanted, rate, house.limits)
+        settings = StreamSettings(live=False, sample_rate=rate, client=address_of(request))
+        speech = audio_of(await collect(backend, house.limits, _said(backend, wanted), settings, request))
     except VoiceError as error:
         return error_response(error)
     except ClientDisconnect:
@@ -70,24 +74,6 @@ async def _read_request(request: Request, limits: Limits) -> TtsRequest:
     if len(wanted.text) > limits.text.file_chars:
         raise TextTooLong(f"at most {limits.text.file_chars} characters at once; use /stream-tokens", field="text")
     return wanted
-
-
-async def _collect(request: Request, backend: Backend, wanted: TtsRequest, rate: int, limits: Limits) -> bytes:
-    """The PCM of the whole text. Raises the first error of a sentence: half a file is no file."""
-    pcm = bytearray()
-
-    async def take(event: Event) -> None:
-        if isinstance(event, AudioChunk):
-            pcm.extend(event.pcm)
-        elif isinstance(event, Problem):
-            raise event.error
-
-    settings = StreamSettings(live=False, sample_rate=rate, client=address_of(request))
-    if not await speak(backend, limits, _said(backend, wanted), settings, take, until_gone(request)):
-        raise ClientDisconnect
-    if not pcm:
-        raise SentenceFailed("there was nothing to speak in this text", field="text")
-    return bytes(pcm)
 
 
 async def _stream(websocket: WebSocket, house: House) -> None:
