@@ -54,7 +54,7 @@ async def test_tts_answers_a_wav_with_true_sizes(tone_python: Path) -> None:
         ({"text": TEXT, "backend": "other"}, 404, "unknown_backend"),
         ({"text": TEXT, "play_local": True}, 400, "bad_message"),
         ({"text": TEXT, "opts": {"fault": "raise@0"}}, 500, "sentence_failed"),
-        ({"text": "```\ncode\n```"}, 500, "sentence_failed"),
+        ({"text": "```\ncode\n```"}, 400, "empty_text"),
     ],
 )
 async def test_tts_names_what_is_wrong(tone_python: Path, body: Any, status: int, code: str) -> None:

@@ -47,8 +47,9 @@ class Listener:
     def on_audio(self, pcm: bytes) -> None:
         self.audio += pcm
 
-    def on_done(self, done: Done) -> None:
+    def on_done(self, done: Done) -> bool:
         self._end(done)
+        return True
 
     def on_failed(self, failed: Failed) -> None:
         self._end(failed)

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from voice_server.core import pcm as audio
-from voice_server.core.errors import Runaway, SentenceFailed
+from voice_server.core.errors import BadAudio, Runaway, SentenceFailed
 from voice_server.core.events import AudioChunk, Event, Problem, SentenceEnded, SentenceResumed, SentenceStarted
 from voice_server.core.reorder import ReorderBuffer
 
@@ -123,6 +124,46 @@ def test_a_failed_sentence_does_not_hold_up_its_successor() -> None:
     made, error = buffer(2), Runaway("enough")
     made.push(1, LOUD)
     assert made.fail(0, error) == [Problem(error, 0), SentenceStarted(1, "text 1"), AudioChunk(1, LOUD)]
+
+
+def test_a_rejected_sentence_is_not_heard() -> None:
+    made, error = buffer(2), BadAudio("no")
+    made.push(1, LOUD)
+    assert made.reject(1, error) == []
+    assert made.held_bytes == 0
+    assert made.close(0) == [Problem(error, 1)]
+
+
+def test_what_has_left_of_a_rejected_sentence_has_an_end() -> None:
+    made, error = buffer(), BadAudio("no")
+    assert not made.has_released(0)
+    made.push(0, LOUD)
+    assert made.has_released(0)
+    assert made.reject(0, error) == [SentenceEnded(0, 1 / RATE), Problem(error, 0)]
+
+
+def test_a_sentence_of_a_file_is_released_whole() -> None:
+    made = ReorderBuffer(RATE, FADE_S, whole=True)
+    made.open("text")
+    assert made.push(0, LOUD) == []
+    assert (made.held_bytes, made.has_released(0)) == (len(LOUD), False)
+    assert heard(made.close(0)) == LOUD
+
+
+def test_an_answer_is_mute_when_its_sentences_came_to_nothing_and_nobody_said_why() -> None:
+    made = buffer()
+    made.close(0)
+    assert made.is_mute
+
+
+@pytest.mark.parametrize("ending", ["audio", "problem", "no sentence"])
+def test_an_answer_is_not_mute_when_there_was_something_to_tell(ending: str) -> None:
+    made = buffer(0 if ending == "no sentence" else 1)
+    if ending == "audio":
+        made.push(0, LOUD)
+    if ending == "problem":
+        made.fail(0, SentenceFailed("no"))
+    assert not made.is_mute
 
 
 # A second rendering

@@ -9,6 +9,8 @@ render, counted from 0.
     stderr@1:20      20 MB of binary noise in one endless line     nan@1           that chunk is all NaN
     print@1:1        1 MB to stdout, half print(), half C          empty           no audio at all
     spawn@1          a grandchild that holds the worker's pipes    babble          never ends
+    silence          nothing but silence                           inf@1           that chunk is all infinity
+    short            0.5 ms of sound                               clip            four times too loud: a square wave
     ignore_cancel:3  takes 3 s to let go of a render
 
 Loading knows `die`, `hang`, `hang_gil`, `raise`, `oom`, `stderr`, `print`, `spawn` and also
@@ -60,9 +62,11 @@ class Fault:
 
     def spoil(self, chunk: int, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """The samples that come out instead of these."""
-        if self.name == "empty":
-            return samples[:0]
-        return np.full_like(samples, np.nan) if self.name == "nan" and chunk == self.chunk else samples
+        if self.name in _OF_THE_WHOLE:
+            return _OF_THE_WHOLE[self.name](chunk, samples)
+        if self.name in _NO_NUMBERS and chunk == self.chunk:
+            return np.full_like(samples, _NO_NUMBERS[self.name])
+        return samples
 
     def linger(self) -> None:
         if self.name == "ignore_cancel":
@@ -76,7 +80,7 @@ def plan(text: str) -> Fault:
         return Fault()
     head, _, argument = rest.partition(":")
     name, _, chunk = head.partition("@")
-    if name not in {*_STRIKES, "nan", "empty", "babble", "ignore_cancel"}:
+    if name not in {*_STRIKES, *_NO_NUMBERS, *_OF_THE_WHOLE, "babble", "ignore_cancel"}:
         raise BackendError("bad_option", f"no fault {name!r}")
     return Fault(name, int(chunk or 0), argument)
 
@@ -142,6 +146,16 @@ def _raise(error: Callable[[], Exception]) -> Callable[[str], None]:
 def _exit(_: str) -> None:
     os._exit(78)
 
+
+_NO_NUMBERS = {"nan": np.nan, "inf": np.inf}
+_SHORT_SAMPLES = 12
+
+_OF_THE_WHOLE: Dict[str, Callable[[int, NDArray[np.float32]], NDArray[np.float32]]] = {
+    "empty": lambda chunk, samples: samples[:0],
+    "silence": lambda chunk, samples: np.zeros_like(samples),
+    "clip": lambda chunk, samples: np.sign(samples) * np.float32(4.0),
+    "short": lambda chunk, samples: samples[: 0 if chunk else _SHORT_SAMPLES],
+}
 
 _STRIKES: Dict[str, Callable[[str], None]] = {
     "die": _die,

@@ -18,6 +18,7 @@
         ├── BackendUnavailable  backend_unavailable
         ├── Overloaded          overloaded
         ├── SentenceFailed      sentence_failed
+        ├── BadAudio            bad_audio          the engine gave silence, noise or a mere click; nothing to listen to
         ├── Runaway             runaway            the engine would not stop; the sentence was cut
         ├── GoingAway           going_away
         └── TooManyConnections  too_many_connections
@@ -127,6 +128,10 @@ class Overloaded(ServerError):
 
 class SentenceFailed(ServerError):
     code = "sentence_failed"
+
+
+class BadAudio(ServerError):
+    code = "bad_audio"
 
 
 class Runaway(ServerError):

@@ -48,6 +48,12 @@ def ends_audibly(pcm: bytes) -> bool:
     return bool(pcm) and abs(int.from_bytes(pcm[-SAMPLE_BYTES:], "little", signed=True)) > AUDIBLE
 
 
+def clipped_samples(pcm: bytes) -> int:
+    """How many samples are at full scale, up or down."""
+    samples = np.frombuffer(pcm, dtype="<i2")
+    return int(np.count_nonzero((samples == _HIGHEST) | (samples <= -_HIGHEST)))
+
+
 def wav_header(sample_rate: int, data_bytes: int | None) -> bytes:
     """The 44 bytes before PCM s16le mono data; `None` where the length is not known yet (RIFF, WAVE_FORMAT_PCM)."""
     data = UNKNOWN_LENGTH if data_bytes is None else data_bytes

@@ -32,14 +32,17 @@ class _Sentence:
 class ReorderBuffer:
     """Every method returns the events that its news releases; `index` counts up from 0 in the order of `open`.
 
-    `pause_s` of silence come before the first audio of each sentence but the first that is heard.
+    `pause_s` of silence come before the first audio of each sentence but the first that is heard. `whole`: nothing of a
+    sentence is released before its end, so that all of it can be rendered again; for files, which nobody hears yet.
     """
 
-    def __init__(self, sample_rate: int, fade_s: float, pause_s: float = 0.0) -> None:
+    def __init__(self, sample_rate: int, fade_s: float, pause_s: float = 0.0, *, whole: bool = False) -> None:
         self._sample_rate = sample_rate
         self._fade_s = fade_s
         self._pause = bytes(audio.byte_count(pause_s, sample_rate))
+        self._whole = whole
         self._was_heard = False  # some sentence of the answer
+        self._has_failed = False  # some sentence of the answer
         self._sentences: dict[int, _Sentence] = {}
         self._next = 0
         self._head = 0
@@ -58,6 +61,15 @@ class ReorderBuffer:
     def has_begun(self) -> bool:
         """There was a sentence."""
         return self._next > 0
+
+    @property
+    def is_mute(self) -> bool:
+        """There were sentences and not one of them was heard, nor is there an error that says why."""
+        return self.has_begun and not self._was_heard and not self._has_failed
+
+    def has_released(self, index: int) -> bool:
+        """Some of its audio cannot be unsent."""
+        return self._sentences[index].released_bytes > 0
 
     def open(self, text: str) -> int:
         """A new last sentence; returns its index."""
@@ -88,17 +100,26 @@ class ReorderBuffer:
     def fail(self, index: int, error: VoiceError) -> list[Event]:
         """The sentence gets no more audio. What it has is still heard."""
         self._sentences[index].problem = error
+        self._has_failed = True
         return self.close(index)
+
+    def reject(self, index: int, error: VoiceError) -> list[Event]:
+        """What the sentence has is not fit to be heard, as far as that can still be helped."""
+        self._forget(self._sentences[index])
+        return self.fail(index, error)
 
     def restart(self, index: int, *, exact: bool) -> bool:
         """Its render died and another one starts from the beginning. True when the listener has heard a part of it."""
         sentence = self._sentences[index]
-        self._held_bytes -= sum(map(len, sentence.chunks))
-        sentence.chunks.clear()
+        self._forget(sentence)
         sentence.skip_bytes = sentence.released_bytes
         heard = sentence.released_bytes > 0
         sentence.seam = SentenceResumed(index, exact) if heard else None
         return heard
+
+    def _forget(self, sentence: _Sentence) -> None:
+        self._held_bytes -= sum(map(len, sentence.chunks))
+        sentence.chunks.clear()
 
     def _release(self) -> list[Event]:
         events: list[Event] = []
@@ -110,7 +131,7 @@ class ReorderBuffer:
         return events
 
     def _release_audio(self, sentence: _Sentence, events: list[Event]) -> None:
-        if not sentence.chunks:
+        if not sentence.chunks or (self._whole and not sentence.closed):
             return
         if not sentence.released_bytes:
             self._start(sentence, events)

@@ -65,6 +65,7 @@ class BackendConfig:
     cache_mib: Mebibytes = 0  # of memory for sentences that are said again; deterministic engines only
     trim_silence: bool = False  # before and after each sentence, as far as the engine adds any
     pause_s: Pause = 0.12  # between two sentences, in place of the silence that was trimmed
+    guard: bool = True  # refuse silence, clipping and what is too short; off where an engine means it
     env: dict[str, str] = field(default_factory=dict)  # of the worker process
     limits: WorkerLimits = _WORKER_LIMITS
 

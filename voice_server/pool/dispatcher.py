@@ -44,7 +44,8 @@ class RenderSink(Protocol):
 
     def on_audio(self, pcm: bytes) -> None: ...
 
-    def on_done(self, done: Done) -> None: ...
+    def on_done(self, done: Done) -> bool:
+        """Whether it was good enough to be said again."""
 
     def on_failed(self, failed: Failed) -> None: ...
 
@@ -177,8 +178,8 @@ class Dispatcher:
         if render := self._renders.pop(ending.render_id, None):
             match ending:
                 case Done():
-                    self._keep(render, ending)
-                    render.sink.on_done(ending)
+                    if render.sink.on_done(ending):
+                        self._keep(render, ending)
                 case Failed():
                     render.sink.on_failed(ending)
                 case Cancelled():

@@ -1,6 +1,7 @@
 """One sentence on its way through the workers: its attempts, its conversion to the client's rate, its guard.
 
-A worker's death costs one more attempt. The second one is the last: whatever of the sentence was heard stays heard.
+A worker's death costs one more attempt, and so does audio that cannot be speech as long as nobody got any of it. The
+second attempt is the last: whatever of the sentence was heard stays heard.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from typing import Protocol
 from voice_server.core import pcm as audio
 from voice_server.core.errors import (
     BackendUnavailable,
+    BadAudio,
     BadOption,
     Runaway,
     SentenceFailed,
     UnknownVoice,
     VoiceError,
 )
+from voice_server.core.guard import OutputGuard
 from voice_server.core.limits import StreamLimits
 from voice_server.core.pauses import SilenceTrim
 from voice_server.core.pcm import Resampler
@@ -36,6 +39,12 @@ class SentenceOwner(Protocol):
 
     @property
     def trims_silence(self) -> bool: ...
+
+    @property
+    def guards_output(self) -> bool: ...
+
+    def has_left(self, sentence: Sentence) -> bool:
+        """Whether some of its audio is on its way to the client."""
 
     def request_for(self, spoken: str) -> RenderRequest: ...
 
@@ -66,9 +75,10 @@ class Sentence:
         self._exact = False
         self._resampler: Resampler | None = None
         self._trim: SilenceTrim | None = None
-        self._pcm_bytes = 0  # of this attempt
-        seconds = max(limits.sentence_min_s, limits.seconds_per_char * len(spoken))
-        self._cap_bytes = audio.byte_count(seconds, owner.sample_rate)
+        self._guard: OutputGuard | None = None
+        self._rate = 0  # of the engine
+        self._audio_s = 0.0  # of this attempt
+        self._cap_s = max(limits.sentence_min_s, limits.seconds_per_char * len(spoken))
 
     @property
     def chars(self) -> int:
@@ -79,24 +89,32 @@ class Sentence:
 
     def on_started(self, worker: str, ready: Ready) -> None:
         self._attempts += 1
-        self._pcm_bytes = 0
+        self._rate, self._audio_s = ready.sample_rate, 0.0
         self._exact = ready.deterministic
         same = ready.sample_rate == self._owner.sample_rate
         self._resampler = None if same else Resampler(ready.sample_rate, self._owner.sample_rate)
         self._trim = SilenceTrim(self._owner.sample_rate) if self._owner.trims_silence else None
+        self._guard = OutputGuard(self.spoken, ready.sample_rate) if self._owner.guards_output else None
         self._owner.on_rendering(self, worker)
 
     def on_audio(self, pcm: bytes) -> None:
-        self._forward(self._resampler.push(pcm) if self._resampler else pcm)
-        if self._pcm_bytes > self._cap_bytes:
+        self._audio_s += audio.duration_s(len(pcm), self._rate)  # also what is held back: silence must end too
+        wanted = self._guard.push(pcm) if self._guard else pcm
+        if wanted:
+            self._forward(self._resampler.push(wanted) if self._resampler else wanted)
+        if self._audio_s > self._cap_s:
             self._owner.stop_render(self)
             self._end(Runaway("the engine did not stop speaking; the rest of this sentence was left out"))
 
-    def on_done(self, done: Done) -> None:
+    def on_done(self, done: Done) -> bool:
+        if fault := self._guard.fault(done.spoiled) if self._guard else "":
+            self._on_bad_audio(fault)
+            return False
         if self._resampler:
             self._forward(self._resampler.flush())
         self.truncated = done.truncated
         self._end(None)
+        return True
 
     def on_failed(self, failed: Failed) -> None:
         _log.warning("sentence %d failed: %s: %s", self.index, failed.code, failed.message)
@@ -117,8 +135,14 @@ class Sentence:
     def on_refused(self, error: VoiceError) -> None:
         self._end(error)
 
+    def _on_bad_audio(self, fault: str) -> None:
+        _log.warning("sentence %d came out as %s", self.index, fault)
+        if self._attempts < ATTEMPTS and not self._owner.has_left(self):
+            self._owner.on_sentence_retry(self, exact=self._exact)
+        else:
+            self._end(BadAudio(f"the engine gave {fault} for this sentence; say it differently or leave it out"))
+
     def _forward(self, pcm: bytes) -> None:
-        self._pcm_bytes += len(pcm)  # also what is trimmed: an engine that is silent for ever must be stopped too
         wanted = self._trim.push(pcm) if self._trim else pcm
         if wanted:
             self._owner.on_sentence_audio(self, wanted)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from voice_server.core import pcm as audio
-from voice_server.core.errors import BadMessage, Overloaded, Poisoned, TextTooLong, VoiceError
+from voice_server.core.errors import BadAudio, BadMessage, EmptyText, Overloaded, Poisoned, TextTooLong, VoiceError
 from voice_server.core.events import (
     AnswerCancelled,
     AnswerDone,
@@ -74,7 +74,8 @@ class Stream:
 
     def _new_answer(self) -> None:
         pause_s = self._backend.config.pause_s if self.trims_silence else 0.0
-        self._reorder = ReorderBuffer(self.sample_rate, self._limits.stream.retry_fade_s, pause_s)
+        fade_s, whole = self._limits.stream.retry_fade_s, not self._settings.live
+        self._reorder = ReorderBuffer(self.sample_rate, fade_s, pause_s, whole=whole)
         self._speakable = Speakable()
         self._sentences: dict[int, Sentence] = {}  # not ended yet
         self._chars = 0
@@ -228,6 +229,13 @@ class Stream:
     # SentenceOwner
 
     @property
+    def guards_output(self) -> bool:
+        return self._backend.config.guard
+
+    def has_left(self, sentence: Sentence) -> bool:
+        return self._reorder.has_released(sentence.index)
+
+    @property
     def trims_silence(self) -> bool:
         return self._backend.config.trim_silence
 
@@ -249,12 +257,14 @@ class Stream:
         self._patience.end()  # a sentence that was refused does not wait any more
         self._sentences.pop(sentence.index, None)
         self._waiting_chars -= sentence.chars
-        if error:
+        if isinstance(error, BadAudio):
+            self._emit(*self._reorder.reject(sentence.index, error))
+        elif error:
             self._emit(*self._reorder.fail(sentence.index, error))
         else:
             self._emit(*self._reorder.close(sentence.index, truncated=sentence.truncated))
-        if self.trims_silence:
-            self._report_undelivered(0.0)  # nobody waits for what was rendered and trimmed
+        if self.trims_silence or isinstance(error, BadAudio):
+            self._report_undelivered(0.0)  # nobody waits for what was rendered and left out
         self._end_if_complete()
 
     def on_sentence_retry(self, sentence: Sentence, *, exact: bool) -> None:
@@ -289,6 +299,8 @@ class Stream:
     def _end_if_complete(self) -> None:
         if self._finishing and self._reorder.is_empty and not self._given_up:
             self.listening.finished()
+            if self._reorder.is_mute:
+                self._emit(Problem(EmptyText("there was nothing to speak in this text")))
             self._emit(AnswerDone())
             self._new_answer()
             self._say_later()

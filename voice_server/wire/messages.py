@@ -138,6 +138,7 @@ class Done:
     render_id: int
     chunks: int
     truncated: bool = False  # the engine hit its length cap
+    spoiled: int = 0  # samples that were NaN or infinite, and silence since
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator
 from voice_server.wire.messages import Audio, Cancel, Cancelled, Deadline, Done, Message, Progress, Render, Stop
 from voice_server.worker.adapter import TRUNCATED, Adapter, BackendError
 from voice_server.worker.failures import render_failed
-from voice_server.worker.pcm import duration_s, pieces, to_pcm
+from voice_server.worker.pcm import duration_s, pieces, spoiled_samples, to_pcm
 
 if TYPE_CHECKING:
     from voice_server.worker.link import Link
@@ -33,6 +33,7 @@ class _Open:
     due_at: float  # monotonic seconds: when the listener needs its next audio
     pace: float  # by how many seconds each second of audio moves that on
     said: int = 0  # audio messages
+    spoiled: int = 0  # samples that were no numbers
 
 
 class Host:
@@ -88,7 +89,9 @@ class Host:
 
     def _step(self, render: _Open) -> None:
         try:
-            pcm = to_pcm(next(render.chunks))
+            chunk: Any = next(render.chunks)
+            pcm = to_pcm(chunk)
+            render.spoiled += spoiled_samples(chunk)
         except StopIteration as end:
             self._finish(render, truncated=end.value == TRUNCATED)
         except Exception as error:
@@ -118,7 +121,7 @@ class Host:
     def _finish(self, render: _Open, truncated: bool) -> None:
         del self._open[render.render_id]
         if render.said:
-            self._link.say(Done(render.render_id, render.said, truncated))
+            self._link.say(Done(render.render_id, render.said, truncated, render.spoiled))
         else:
             self._fail(render.render_id, BackendError("empty_audio", "the engine gave no audio for this text"))
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Iterator
+from typing import TYPE_CHECKING, Any, Iterator
 
 import numpy as np
 
 from voice_server.wire.messages import AUDIO_FRAME_BYTES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _FULL_SCALE = 32767.0
 _SAMPLE_BYTES = 2
@@ -28,6 +31,11 @@ def to_pcm(chunk: object) -> bytes:
     samples = np.nan_to_num(chunk.reshape(-1), nan=0.0, posinf=0.0, neginf=0.0)
     pcm: bytes = np.rint(np.clip(samples, -1.0, 1.0) * _FULL_SCALE).astype("<i2").tobytes()
     return pcm
+
+
+def spoiled_samples(chunk: NDArray[np.floating[Any]]) -> int:
+    """How many samples of a chunk are no numbers."""
+    return int(chunk.size - np.count_nonzero(np.isfinite(chunk)))
 
 
 def duration_s(pcm: bytes, sample_rate: int) -> float:
