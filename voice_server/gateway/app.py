@@ -9,7 +9,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route, WebSocketRoute
 
-from voice_server.gateway import info, loras, voxcpm_api
+from voice_server.gateway import elevenlabs, elevenlabs_http, info, loras, openai, voxcpm_api
 from voice_server.gateway.docs_page import docs, openapi_json
 from voice_server.gateway.house import House
 from voice_server.gateway.ports import VoxcpmPortMiddleware
@@ -34,6 +34,26 @@ def build_app(house: House, cors: Sequence[str] = (), voxcpm_ports: Collection[i
             Route("/api/voices/categories", voxcpm_api.voice_categories),
             Route("/api/voices/stats", voxcpm_api.voice_stats),
             Route("/api/voices/{voice_id}/audio", voxcpm_api.voice_audio),
+            Route("/v1/audio/speech", openai.speech, methods=["POST"]),
+            Route("/v1/audio/voices", openai.voices),
+            Route("/v1/captions", openai.subtitles, methods=["POST"]),
+            Route("/v1/models", openai.models),
+            Route("/v1/models/{model}", openai.model),
+            WebSocketRoute("/v1/text-to-speech/{voice}/stream-input", elevenlabs.stream_input),
+            WebSocketRoute("/v1/text-to-speech/{voice}/multi-stream-input", elevenlabs.multi_stream_input),
+            Route("/v1/text-to-speech/{voice}", elevenlabs_http.convert, methods=["POST"]),
+            Route(
+                "/v1/text-to-speech/{voice}/with-timestamps", elevenlabs_http.convert_with_timestamps, methods=["POST"]
+            ),
+            Route("/v1/text-to-speech/{voice}/stream", elevenlabs_http.stream, methods=["POST"]),
+            Route(
+                "/v1/text-to-speech/{voice}/stream/with-timestamps",
+                elevenlabs_http.stream_with_timestamps,
+                methods=["POST"],
+            ),
+            Route("/v1/voices", elevenlabs_http.voices),
+            Route("/v1/voices/{voice}", elevenlabs_http.voice),
+            Route("/v2/voices", elevenlabs_http.voices_v2),
             Route("/", info.index),
             Route("/voices", info.voices),
             Route("/backends", info.backends),
