@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,7 @@ async def voice_audio(request: Request) -> Response:
         return error_response(UnknownVoice("no voice of this id has a recording", field="voice_id"))
 
 
-def _answer(request: Request, tell: Any) -> Response:
+def _answer(request: Request, tell: Callable[[Backend], dict[str, Any]]) -> Response:
     house: House = request.app.state.house
     try:
         return JSONResponse(tell(house.backend(request.query_params.get("backend", ""))))
@@ -101,14 +102,10 @@ def _config(request: Request, backend: Backend) -> dict[str, Any]:
     url = f"{'wss' if request.url.scheme == 'https' else 'ws'}://{request.url.netloc}/tts"
     own = {name: spec.default for name, spec in backend.config.opts.items() if name in _DEFAULTS}
     defaults = {"mode": STREAMING, **_DEFAULTS, **{name: value for name, value in own.items() if value is not None}}
-    ranges = {
-        name: {"min": spec.min, "max": spec.max} for name, spec in PARAMS.items() if spec.type in ("int", "float")
-    }
-    constraints = {
-        "max_text_length": house.limits.voxcpm_tts.text_chars,
-        "modes": [STREAMING, NON_STREAMING],
-        **ranges,
-    }
+    numbers = {name: spec for name, spec in PARAMS.items() if spec.type in ("int", "float")}
+    ranges = {name: {"min": spec.min, "max": spec.max} for name, spec in numbers.items()}
+    most = house.limits.voxcpm_tts.text_chars
+    constraints = {"max_text_length": most, "modes": [STREAMING, NON_STREAMING], **ranges}
     return {
         "wsUrl": url,
         "defaultParams": defaults,
