@@ -95,14 +95,18 @@ def under_load(engine: Engine, rows: Sequence[dict[str, Any]], load: float) -> E
     return replace(engine, step_s=engine.step_s + lost * engine.chunk_s)
 
 
-def report_scale(sizes: Sequence[Scaled]) -> None:
+def report_scale(sizes: Iterator[Scaled]) -> list[Scaled]:
+    """Prints each when it is there: the last ones take minutes."""
     print(
         f"{'workers':>8}{'load':>6}{'streams':>9}{'p50 ms':>8}{'p95 ms':>8}{'gap-free':>10}{'refused':>9}{'took s':>8}"
     )
+    reported: list[Scaled] = []
     for one in sizes:
         row = one.row
         told = f"{row.first_p50_ms:>8.0f}{row.first_p95_ms:>8.0f}{row.gap_free:>10.1%}{row.refused:>9.1%}"
-        print(f"{one.workers:>8}{row.load:>6.0%}{one.most_streams:>9}{told}{one.took_s:>8.1f}")
+        print(f"{one.workers:>8}{row.load:>6.0%}{one.most_streams:>9}{told}{one.took_s:>8.1f}", flush=True)
+        reported.append(one)
+    return reported
 
 
 def arguments() -> argparse.Namespace:
@@ -137,11 +141,10 @@ def main() -> None:
         result["rows"] = [row.as_json() for row in rows]
         print(table(rows))
     if given.scale:
-        sizes = list(scale(engine, given.capacity, given.scale, given.tokens_per_s))
+        sizes = report_scale(scale(engine, given.capacity, given.scale, given.tokens_per_s))
         result["scale"] = [
             {"workers": one.workers, "took_s": round(one.took_s, 1), **one.row.as_json()} for one in sizes
         ]
-        report_scale(sizes)
     if given.plots:
         importlib.import_module("bench.plots").draw(rows, sizes, given.plots)  # matplotlib, only to draw
     print(json.dumps(result))
