@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from voice_server import __version__
-from voice_server.core.errors import BadMessage, SentenceFailed, TextTooLong, VoiceError
+from voice_server.core.errors import BadMessage, EmptyText, TextTooLong, VoiceError
 from voice_server.core.events import AnswerDone, AudioChunk, Event, Problem
 from voice_server.core.limits import Limits
 from voice_server.core.pcm import SAMPLE_BYTES, duration_s
@@ -164,7 +164,7 @@ class Replies:
 
     def _end(self) -> bytes:
         if self.is_silent:
-            return b"" if self._has_failed else error(SentenceFailed("there was nothing to speak in this text"))
+            return b"" if self._has_failed else error(EmptyText("there is no text to speak"))
         timestamp = round(duration_s(self._sent_bytes, self._sample_rate) * 1000)
         stop = encode("audio-stop", {"timestamp": timestamp})
         return stop + encode("synthesize-stopped") if self._streamed else stop

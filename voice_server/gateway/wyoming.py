@@ -64,6 +64,9 @@ class _Client:
         self._talk: Talk | None = None  # the last answer
         self._answer: asyncio.Task[None] | None = None  # its end
         self._gets_chunks = False  # it is not known in whole yet
+        self._loop = asyncio.get_running_loop()
+        self._heard_at = self._loop.time()
+        self._idle_timer = self._loop.call_later(house.limits.stream.idle_s, self._watch_idle)
         self._reading = asyncio.create_task(self._read())
 
     async def run(self) -> None:
@@ -72,6 +75,7 @@ class _Client:
             await asyncio.wait([self._reading])
         finally:
             self._house.guests.discard(self)
+            self._idle_timer.cancel()
             self._reading.cancel()
             await self._leave()
 
@@ -97,27 +101,29 @@ class _Client:
             while told := await self._next_header():
                 data = await self._reader.readexactly(told.data_length or 0)
                 await self._reader.readexactly(told.payload_length or 0)
+                self._heard_at = self._loop.time()
                 await self._do(protocol.said(told, data))
         except VoiceError as error:
             self._writer.write(protocol.error(error))
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
-        except asyncio.TimeoutError:  # it does not read what it is told
-            self._writer.transport.abort()
 
     async def _next_header(self) -> protocol.Header | None:
-        """None at the end, and when the client has been silent for long: it connects again for its next sentence."""
-        limits = self._house.limits
-        while True:
-            try:
-                line = await asyncio.wait_for(self._reader.readline(), limits.stream.idle_s)
-            except ValueError:
-                raise TextTooLong(f"a line has at most {limits.text.message_bytes} bytes") from None
-            except asyncio.TimeoutError:
-                if self.is_busy and not self._gets_chunks:
-                    continue
-                return None
-            return protocol.header(line, limits) if line else None
+        """None at the end."""
+        try:
+            line = await self._reader.readline()
+        except ValueError:
+            raise TextTooLong(f"a line has at most {self._house.limits.text.message_bytes} bytes") from None
+        return protocol.header(line, self._house.limits) if line else None
+
+    def _watch_idle(self) -> None:
+        """Who has been silent for long connects again for its next sentence."""
+        left_s = self._heard_at + self._house.limits.stream.idle_s - self._loop.time()
+        if left_s <= 0 and (self._gets_chunks or not self.is_busy):
+            self._reading.cancel()
+        else:
+            again_s = left_s if left_s > 0 else self._house.limits.stream.idle_s
+            self._idle_timer = self._loop.call_later(again_s, self._watch_idle)
 
     async def _do(self, said: protocol.Said | None) -> None:
         match said:
@@ -179,9 +185,8 @@ class _Client:
 
     async def _say(self, replies: Replies, event: Event) -> None:
         if message := replies.to(event):
-            self._writer.write(message)
-            await self._writer.drain()
+            await self._send(message)
 
     async def _send(self, message: bytes) -> None:
         self._writer.write(message)
-        await asyncio.wait_for(self._writer.drain(), self._house.limits.stream.send_s)
+        await self._writer.drain()  # the kernel ends the wait for a client that does not read
