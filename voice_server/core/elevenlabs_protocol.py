@@ -23,7 +23,7 @@ from voice_server.core.options import OptionSpec
 from voice_server.core.timings import char_times
 
 _LIMITS = ElevenLabsLimits()
-_FORMAT = re.compile(r"(pcm|ulaw|alaw|mp3|wav|opus)_(\d{4,5})(?:_\d{1,3})?")
+_FORMAT = re.compile(r"(pcm|ulaw|alaw|mp3|wav|opus)_([0-9]{4,5})(?:_[0-9]{1,3})?")
 _STATUS: dict[type[VoiceError], str] = {UnknownVoice: "voice_not_found", IdleTimeout: "input_timeout_exceeded"}
 
 ContextId = Annotated[str, Meta(min_length=1, max_length=_LIMITS.context_id_chars)]
