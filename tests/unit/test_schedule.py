@@ -229,6 +229,20 @@ def test_a_lost_sentence_starts_again_though_more_than_enough_behind_it_is_rende
     assert desk.start() == [(A, 0)]
 
 
+def test_a_lost_sentence_finds_a_seat_beside_others_though_its_successor_is_being_rendered() -> None:
+    desk = Desk(4, 4)
+    desk.say(A, 0, 1, 2)
+    first, second = desk.scheduler.assign(NOW)
+    desk.done(first, 1.0, NOW)
+    (third,) = desk.scheduler.assign(NOW)
+    desk.say(B)
+    desk.start()
+    desk.lose(second, NOW)
+    desk.scheduler.retry(A, 1, SHORT, NOW)
+    assert desk.start() == [(A, 1)]
+    assert third.sentence == 2
+
+
 def test_what_a_lost_sentence_had_said_is_forgotten_when_it_is_said_again() -> None:
     desk = Desk(1, 1)
     desk.say(A, 0, 1, chars=LONG)

@@ -81,6 +81,11 @@ class StreamPlan:
         return self.live and bool(self.waiting) and self.waiting[0].sentence == self.opening
 
     @property
+    def is_ahead(self) -> bool:
+        """Something before the next waiting sentence is being rendered; what comes after a lost one does not count."""
+        return bool(self.waiting) and any(one.sentence < self.waiting[0].sentence for one in self.open.values())
+
+    @property
     def deliverable_s(self) -> float:
         """Rendered audio that only the client keeps waiting, not a sentence before it."""
         return self._ready_s(self._head)

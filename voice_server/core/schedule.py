@@ -57,8 +57,8 @@ class Scheduler:
         self._streams: dict[int, StreamPlan] = {}
         self._renders: dict[int, RenderPlan] = {}  # wanted ones
         self._seats = Seats(limits.kept_seats)
-        self._line = Line()  # streams of which nothing is being rendered
-        self._ahead = Line()  # streams that have an open render: the next one is for idle workers
+        self._line = Line()  # streams that go on with what comes next
+        self._ahead = Line()  # streams of which that is being rendered: what comes after it is for idle workers
         self._newcomers = Line()  # answers that begin: they find the kept seats, whoever else has to wait
         self._rate = SpeechRate(CHARS_PER_S)
         self._entrance = Entrance(limits, self._streams, self._seats, self._rate)
@@ -282,7 +282,7 @@ class Scheduler:
     def _line_of(self, plan: StreamPlan) -> Line:
         if plan.is_first:
             return self._newcomers
-        return self._ahead if plan.open and not self._fifo else self._line
+        return self._ahead if plan.is_ahead and not self._fifo else self._line
 
     def _leave_line(self, stream: int) -> None:
         for line in (self._line, self._ahead, self._newcomers):
