@@ -12,6 +12,8 @@ from pathlib import Path
 from voice_server.config import ConfigError, load_config
 from voice_server.core.errors import VoiceError
 from voice_server.core.limits import Limits
+from voice_server.core.listens import NAMES, Listen, parse
+from voice_server.gateway.ports import CannotListen, check_listen
 from voice_server.gateway.requests import RequestIdFilter
 from voice_server.gateway.security import InsecureBind, check_bind
 from voice_server.main import ServeOptions, serve, with_connections_per_address
@@ -30,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
         return int(arguments.run(arguments))
     except ConfigError as error:
         return _fail(str(error), ConfigError.exit_code)
-    except (VoiceError, VenvBuildFailed, InsecureBind) as error:
+    except (VoiceError, VenvBuildFailed, InsecureBind, CannotListen) as error:
         return _fail(str(error))
     except KeyboardInterrupt:
         return 130
@@ -74,6 +76,14 @@ def _add_serve_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument(
+        "--listen",
+        action="append",
+        default=[],
+        type=_listen,
+        metavar="NAME=HOST:PORT",
+        help=f"one more port, for clients of: {', '.join(NAMES)}",
+    )
+    parser.add_argument(
         "--cors", action="append", default=[], metavar="ORIGIN", help="web pages from there may read answers; * is all"
     )
     parser.add_argument("--insecure", action="store_true", help=f"listen to the network without {TOKEN_VARIABLE}")
@@ -82,23 +92,30 @@ def _add_serve_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _listen(text: str) -> Listen:
+    try:
+        return parse(text)
+    except ValueError as problem:
+        raise argparse.ArgumentTypeError(str(problem)) from None
+
+
 def _serve(given: argparse.Namespace) -> int:
     token = os.environ.get(TOKEN_VARIABLE, "")
     check_bind(given.host, token, insecure=given.insecure)
+    for listen in given.listen:
+        check_listen(listen, token, insecure=given.insecure)
     options = ServeOptions(
         backends=tuple(given.backend),
         pool_size=max(0, given.pool_size),
         host=given.host,
         port=given.port,
+        listens=tuple(given.listen),
         config=given.config,
         token=token,
         cors=tuple(given.cors),
         limits=with_connections_per_address(Limits(), given.connections_per_address),
     )
-    try:
-        asyncio.run(serve(options, report=lambda line: print(line, file=sys.stderr, flush=True)))
-    except OSError as error:
-        return _fail(f"cannot listen on {given.host}:{given.port}: {error.strerror}")
+    asyncio.run(serve(options, report=lambda line: print(line, file=sys.stderr, flush=True)))
     return 0
 
 

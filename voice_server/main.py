@@ -9,17 +9,21 @@ import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from voice_server.config import BackendConfig, Config, load_config, pick_backend
 from voice_server.core.errors import BackendUnavailable
 from voice_server.core.limits import Limits
+from voice_server.core.listens import HTTP, VOXCPM, WYOMING, Listen
 from voice_server.core.placement import Placement, place, shares_gpu
 from voice_server.core.settings import Gpu
 from voice_server.gateway.app import build_app
 from voice_server.gateway.house import House
+from voice_server.gateway.ports import Port, open_ports
 from voice_server.gateway.security import Gate
-from voice_server.gateway.server import GatewayServer, bind
+from voice_server.gateway.server import GatewayServer
+from voice_server.gateway.wyoming import serve_wyoming_on
 from voice_server.machine import see_gpus
 from voice_server.pool.pool import Pool
 from voice_server.pool.process import Command, Guardian
@@ -44,6 +48,7 @@ class ServeOptions:
     pool_size: int = 0  # workers per backend; 0: as configured
     host: str = "127.0.0.1"
     port: int = 8000
+    listens: tuple[Listen, ...] = ()  # more ports
     config: Path | None = None
     token: str = ""
     cors: tuple[str, ...] = ()  # origins of web pages that may read answers; "*" is all
@@ -137,22 +142,31 @@ async def watch_voices(voices: VoiceStore, every_s: float) -> None:
 
 
 async def serve(options: ServeOptions, report: Report) -> None:
-    """Run the server until a signal ends it. Raises ConfigError, VenvBuildFailed, VoiceError, OSError."""
+    """Run the server until a signal ends it. Raises ConfigError, VenvBuildFailed, VoiceError, CannotListen."""
     choices = choose(load_config(options.config), options.backends, see_gpus(os.environ).gpus)
-    listener = bind(options.host, options.port, options.limits)
+    ports = open_ports(Listen(HTTP, options.host, options.port), options.listens, options.limits)
     async with running(choices, options.pool_size, options.limits, report) as backends:
         house = House(backends, options.limits, Gate(options.limits.stream, options.token))
-        server = GatewayServer(house, build_app(house, options.cors), options.limits)
-        host, port = listener.getsockname()[:2]
+        server = build_server(house, ports, options)
         for choice in choices:
             report(f"backend {choice.config.name}: {choice.reason}")
-        report(f"listening on http://{host}:{port} (WebSocket: ws://{host}:{port}/stream-tokens)")
+        main, *others = (port.url for port in ports)
+        report(f"listening on {main} (WebSocket: {main.replace('http', 'ws', 1)}/stream-tokens)")
+        for url in others:
+            report(f"listening on {url}")
         announcing = [asyncio.create_task(_announce(backend, report)) for backend in backends]
         try:
-            await server.serve(sockets=[listener])
+            await server.serve(sockets=[port.listener for port in ports if port.name != WYOMING])
         finally:
             for task in announcing:
                 task.cancel()
+
+
+def build_server(house: House, ports: Sequence[Port], options: ServeOptions) -> GatewayServer:
+    """One server for all ports; it is given the sockets of those that speak HTTP when it is started."""
+    app = build_app(house, options.cors, [port.number for port in ports if port.name == VOXCPM])
+    beside = [partial(serve_wyoming_on, house, port.listener) for port in ports if port.name == WYOMING]
+    return GatewayServer(house, app, options.limits, beside)
 
 
 async def _announce(backend: Backend, report: Report) -> None:

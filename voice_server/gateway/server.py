@@ -6,9 +6,11 @@ closes every WebSocket with 1012 within 10 ms.
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import time
+from collections.abc import Callable, Coroutine, Sequence
 from types import FrameType
 from typing import Any
 
@@ -52,8 +54,13 @@ class _HttpProtocol(HttpToolsProtocol):
         self.scope["extensions"] = {ABORT: {"call": self.transport.abort}, CUT: {"call": self.transport.close}}
 
 
+Serve = Callable[[], Coroutine[Any, Any, asyncio.Server]]
+
+
 class GatewayServer(uvicorn.Server):
-    def __init__(self, house: House, app: Any, limits: Limits) -> None:
+    """`beside`: what starts the servers of other protocols, which listen as long as this one does."""
+
+    def __init__(self, house: House, app: Any, limits: Limits, beside: Sequence[Serve] = ()) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -72,8 +79,19 @@ class GatewayServer(uvicorn.Server):
             )
         )
         self._house = house
+        self._beside = beside
         self._drain_s = limits.drain_s
         self._drain_until: float | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for serve in self._beside:
+            self.servers.append(await serve())
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._beside and not self._house.is_evicted:
+            self._house.evict()  # uvicorn closes its own connections only, and waits for all
+        await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """First signal: drain. Second: leave now. Not recorded for uvicorn, which would raise it again at the end."""

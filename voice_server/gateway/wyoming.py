@@ -7,6 +7,7 @@ its connection, as in the servers that its clients know: they would wait for aud
 from __future__ import annotations
 
 import asyncio
+import socket
 from functools import partial
 
 from voice_server.core import wyoming_protocol as protocol
@@ -30,11 +31,15 @@ from voice_server.stream.talk import Talk
 
 async def serve_wyoming(house: House, host: str, port: int) -> asyncio.Server:
     """Listens until the server is closed. Raises OSError."""
+    return await serve_wyoming_on(house, bind(host, port, house.limits))
+
+
+async def serve_wyoming_on(house: House, listener: socket.socket) -> asyncio.Server:
+    """The same on a socket that was bound before anything else was started."""
 
     async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await _meet(house, reader, writer)
 
-    listener = bind(host, port, house.limits)
     return await asyncio.start_server(meet, sock=listener, limit=house.limits.text.message_bytes)
 
 
