@@ -1,0 +1,121 @@
+"""A WebSocket that stays: it is read all the time, let go when it is idle, and asked to leave at a shutdown.
+
+What the doors of voice agents have in common. A door's own part is `Host`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Protocol
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from voice_server.core.errors import BackendUnavailable, BadMessage, GoingAway, IdleTimeout, SlowClient, VoiceError
+from voice_server.core.events import Event, Problem
+from voice_server.core.limits import Limits
+from voice_server.gateway.house import House
+from voice_server.gateway.sockets import NORMAL_CLOSURE, abort
+from voice_server.stream.backend import Backend
+from voice_server.stream.outbox import Outbox
+
+
+async def until_ready(backend: Backend, limits: Limits) -> None:
+    """Waits for a backend that is loading as long as for one that is busy. Raises BackendUnavailable."""
+    try:
+        await asyncio.wait_for(backend.pool.until_ready(), limits.stream.queue_wait_s)
+    except asyncio.TimeoutError:
+        raise BackendUnavailable(f"{backend.name} is still loading; try again in a few seconds") from None
+
+
+class Host(Protocol):
+    """What a door makes of the messages of a client, and of the events in its outbox."""
+
+    @property
+    def is_busy(self) -> bool:
+        """An answer has begun and is not complete."""
+        ...
+
+    @property
+    def is_speaking(self) -> bool:
+        """Something that was said has not been heard yet."""
+        ...
+
+    def hear(self, text: str) -> None:
+        """A message of the client. Raises what is wrong with it."""
+        ...
+
+    async def say(self, event: Event) -> None: ...
+
+    def is_last(self, event: Event) -> bool: ...
+
+
+class Visit:
+    """Events in `outbox` are said until one is the last; then the socket is closed."""
+
+    def __init__(self, websocket: WebSocket, house: House, outbox: Outbox, host: Host) -> None:
+        self._websocket = websocket
+        self._house = house
+        self._outbox = outbox
+        self._host = host
+        self._loop = asyncio.get_running_loop()
+        self._heard_at = self._loop.time()
+        self._idle_timer = self._loop.call_later(house.limits.stream.idle_s, self._watch_idle)
+
+    async def run(self) -> None:
+        self._house.guests.add(self)
+        reader = asyncio.create_task(self._read())
+        try:
+            last = await self._outbox.run(self._host.say, self._host.is_last)
+            if last:
+                await self._websocket.close(_close_code(last))
+        except SlowClient:
+            abort(self._websocket)
+        except WebSocketDisconnect:
+            pass
+        finally:
+            self._house.guests.discard(self)
+            self._idle_timer.cancel()
+            reader.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await reader
+
+    # Guest
+
+    @property
+    def is_busy(self) -> bool:
+        return self._host.is_busy
+
+    def go_away(self) -> None:
+        self._outbox.put(Problem(GoingAway("the server is shutting down; connect again")))
+
+    # Reading
+
+    async def _read(self) -> None:
+        try:
+            while (message := await self._websocket.receive())["type"] != "websocket.disconnect":
+                self._heard_at = self._loop.time()
+                self._take(message.get("text"))
+        finally:  # also after a mistake of ours: nobody may wait for ever on a socket that is not read
+            self._outbox.close()
+
+    def _take(self, text: str | None) -> None:
+        try:
+            if text is None:
+                raise BadMessage("a message is JSON text, not binary")
+            self._host.hear(text)
+        except VoiceError as error:
+            self._outbox.put(Problem(error))
+
+    def _watch_idle(self) -> None:
+        idle_s = self._house.limits.stream.idle_s
+        left_s = self._heard_at + idle_s - self._loop.time()
+        if left_s <= 0 and not self._host.is_speaking:
+            self._outbox.put(Problem(IdleTimeout(f"nothing was said for {idle_s:g} s")))
+        else:
+            self._idle_timer = self._loop.call_later(left_s if left_s > 0 else idle_s, self._watch_idle)
+
+
+def _close_code(last: Event) -> int:
+    code = last.error.close_code if isinstance(last, Problem) else None
+    return code or NORMAL_CLOSURE
