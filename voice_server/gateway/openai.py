@@ -86,8 +86,8 @@ def refuse(error: VoiceError) -> Response:
 
 async def _answer(request: Request, asked: protocol.SpeechRequest, house: House) -> Response | StreamedSpeech:
     name, rate = asked.response_format or _DEFAULT_FORMAT, asked.sample_rate or house.limits.stream.sample_rate
-    encoding = encoder(name, rate)  # an unknown format is told before anything is rendered
     backend, wanted = await _wanted(asked, house)
+    encoding = encoder(name, rate)  # what it cannot do is told before anything is rendered
     settings = StreamSettings(live=asked.stream, sample_rate=rate, client=address_of(request))
     if not asked.stream and asked.stream_format != "sse":
         speech = audio_of(await collect(backend, house.limits, wanted, settings, request))
