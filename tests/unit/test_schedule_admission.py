@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-
 from tests.unit.scheduler_desk import FILE, LIMITS, LONG, NOW, A, B, C, D, Desk
 
 # Admission
