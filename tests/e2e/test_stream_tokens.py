@@ -164,3 +164,29 @@ async def test_c4_nothing_of_the_old_text_is_heard_after_cancelled(tone_python: 
     assert len(before.audio) < len(tone_bytes(old)) / 2
     assert after.audio == tone_bytes(HELLO[0])
     assert after.messages[-1] == {"type": "done"}
+
+
+async def test_a_cancel_tells_what_was_heard_of_the_answer(tone_python: Path) -> None:
+    async with running_server(tone_config(seconds_per_char=0.1), tone_python) as server:
+        async with websockets.connect(f"{server.ws}/stream-tokens?keep_open=1") as ws:
+            await say(ws, {"token": " ".join(HELLO)}, {"done": True})
+            delivered_ms = round(len((await read_answer(ws)).audio) / 48)  # whole, long before it was heard
+            await say(ws, {"cancel": True})
+            (cancelled,) = (await read_answer(ws, until="cancelled")).of_type("cancelled")
+    assert cancelled["delivered_ms"] == delivered_ms
+    assert 0 < cancelled["spoken_ms"] < delivered_ms
+    assert " ".join(HELLO).startswith(cancelled["spoken_text"])
+    assert cancelled["spoken_text"] in ("Hello", "Hello there.")
+
+
+@pytest.mark.parametrize("ask_in", ["query", "message"])
+async def test_words_are_told_with_their_times(tone_python: Path, ask_in: str) -> None:
+    query, message = ("?words=1", {}) if ask_in == "query" else ("", {"words": True})
+    async with running_server(tone_config(), tone_python) as server:
+        async with websockets.connect(f"{server.ws}/stream-tokens{query}") as ws:
+            await say(ws, {**message, "token": " ".join(HELLO), "done": True})
+            marks = (await read_answer(ws)).of_type("sentence")
+    starts, ends = ([mark for mark in marks if mark["event"] == event] for event in ("start", "end"))
+    assert [[word["word"] for word in end["words"]] for end in ends] == [text.split() for text in HELLO]
+    assert [end["words"][-1]["end_ms"] for end in ends] == [end["duration_ms"] for end in ends]
+    assert [start["at_ms"] for start in starts] == [0, ends[0]["duration_ms"]]

@@ -7,6 +7,7 @@ import pytest
 
 from voice_server.core.events import AudioChunk
 from voice_server.core.listening import Listening, NoMeasures
+from voice_server.core.transcript import Heard
 
 RATE = 1000  # samples per second: one is a millisecond
 
@@ -44,6 +45,7 @@ class Answering:
 
     def accepted(self, now: float, *sentences: int) -> None:
         for sentence in sentences:
+            self.listening.said(sentence, f"Sentence {sentence}. ")
             self.listening.accepted(sentence, now)
 
     def audio(self, sentence: int, seconds: float, now: float, *, silence_s: float = 0.0) -> None:
@@ -184,8 +186,49 @@ def test_the_listener_hears_what_was_delivered(answering: Answering) -> None:
     assert (answering.listening.heard_s(1.5), answering.listening.runs_out_in_s(1.5)) == (0.5, 1.5)
 
 
+# What a barge-in cuts
+
+
+def test_the_answer_that_is_heard_is_told_as_far_as_it_was(answering: Answering) -> None:
+    answering.accepted(0.0, 0, 1)
+    answering.audio(0, 2.0, 1.0)
+    answering.listening.sentence_ended(0, 2.0)
+    answering.audio(1, 2.0, 1.1)
+    assert answering.listening.heard(1.0) == Heard("", 0.0, 4.0)
+    assert answering.listening.heard(3.2).text == "Sentence 0. Sentence"
+    assert answering.listening.heard(9.0) == Heard("Sentence 0. Sentence 1.", 4.0, 4.0)
+
+
+def test_an_answer_that_was_delivered_is_still_heard_until_it_has_run_out(answering: Answering) -> None:
+    answering.accepted(0.0, 0)
+    answering.audio(0, 2.0, 1.0)
+    answering.end()
+    assert answering.listening.heard(2.5) == Heard("Sentence 0.", 1.5, 2.0)
+    assert answering.listening.heard(3.5) == Heard()
+
+
+def test_the_next_answer_is_heard_behind_the_last_one(answering: Answering) -> None:
+    answering.accepted(0.0, 0)
+    answering.audio(0, 2.0, 1.0)
+    answering.end()
+    answering.accepted(1.0, 0)
+    answering.audio(0, 3.0, 1.5)
+    assert answering.listening.heard(2.0) == Heard("Sentence", 1.0, 2.0)
+    assert answering.listening.heard(4.0).heard_s == 1.0
+    assert answering.listening.heard(4.0).delivered_s == 3.0
+
+
+def test_nothing_is_heard_any_more_after_a_barge_in(answering: Answering) -> None:
+    answering.accepted(0.0, 0)
+    answering.audio(0, 2.0, 1.0)
+    answering.end()
+    answering.listening.dropped()
+    assert answering.listening.heard(1.5) == Heard()
+
+
 def test_nobody_need_ask() -> None:
     listening = Listening(NoMeasures())
+    listening.said(0, "Hello.")
     listening.accepted(0, 1.0)
     listening.rendering(0, 1.0)
     listening.delivered(AudioChunk(0, b"\0\x40" * RATE), RATE, 1.0)

@@ -79,8 +79,15 @@ def test_a_pause_belongs_to_the_sentence_behind_it() -> None:
     made = paused(2)
     made.push(0, LOUD)
     made.close(0)
-    assert made.push(1, LOUD) == [SentenceStarted(1, "text 1"), AudioChunk(1, PAUSE), AudioChunk(1, LOUD)]
+    assert made.push(1, LOUD) == [SentenceStarted(1, "text 1", 1 / RATE), AudioChunk(1, PAUSE), AudioChunk(1, LOUD)]
     assert made.close(1) == [SentenceEnded(1, PAUSE_S + 1 / RATE)]
+
+
+def test_a_sentence_tells_how_much_of_the_answer_came_before_it() -> None:
+    made = paused(3)
+    events = [event for index in range(3) for event in made.push(index, LOUD * 10) + made.close(index)]
+    starts = [event.at_s for event in events if isinstance(event, SentenceStarted)]
+    assert starts == pytest.approx([0.0, 10 / RATE, PAUSE_S + 20 / RATE])
 
 
 def test_no_pause_goes_before_or_after_a_sentence_that_gave_no_audio() -> None:

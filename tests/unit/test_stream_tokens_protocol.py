@@ -29,7 +29,7 @@ from voice_server.core.events import (
     StreamReady,
 )
 from voice_server.core.limits import Limits
-from voice_server.core.stream_tokens_protocol import ClientMessage, decode, encode, from_query, message_of
+from voice_server.core.stream_tokens_protocol import ClientMessage, Teller, decode, encode, from_query, message_of
 
 LIMITS = Limits()
 TOKEN_CHARS = LIMITS.text.token_chars
@@ -194,7 +194,7 @@ TOLD: list[Event] = [
     SentenceEnded(0, 0.8124),
     SentenceResumed(0, exact=True),
     Problem(BadOption("…", field="opts.speed")),
-    AnswerCancelled(),
+    AnswerCancelled("Hello", 400, 812),
     AnswerDone(),
 ]
 
@@ -202,6 +202,23 @@ TOLD: list[Event] = [
 def test_the_page_shows_every_message_as_it_is_sent() -> None:
     shown = [json.loads(row[0].strip("`")) for row in rows("What you get") if row[0].startswith("`{")]
     assert [json.loads(encode(event)) for event in TOLD] == shown
+
+
+def test_words_are_told_at_the_end_of_a_sentence_to_those_who_want_them() -> None:
+    teller = Teller()
+    teller.tell(SentenceStarted(3, "Hello **there**."), words=True)
+    end = json.loads(teller.tell(SentenceEnded(3, 1.0), words=True))
+    words = end.pop("words")
+    assert end == message_of(SentenceEnded(3, 1.0))
+    assert [(word["word"], word["begin"], word["end"]) for word in words] == [("Hello", 0, 5), ("**there**.", 6, 16)]
+    assert [words[0]["start_ms"], words[-1]["end_ms"]] == [0, 1000]
+    assert words[0]["end_ms"] == words[1]["start_ms"]
+
+
+def test_words_are_not_told_to_those_who_did_not_ask() -> None:
+    teller = Teller()
+    teller.tell(SentenceStarted(0, "Hello."), words=True)
+    assert teller.tell(SentenceEnded(0, 1.0), words=False) == encode(SentenceEnded(0, 1.0))
 
 
 def test_a_wait_that_nobody_knows_is_not_told() -> None:

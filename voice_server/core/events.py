@@ -47,7 +47,8 @@ class SentenceRendering:
 @dataclass(frozen=True, slots=True)
 class SentenceStarted:
     index: int
-    text: str
+    text: str  # the client's own words
+    at_s: float = 0.0  # how much audio of the answer came before
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,11 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class AnswerCancelled:
-    pass
+    """What its listener heard of the answer until then: see core/transcript."""
+
+    spoken_text: str = ""  # the beginning of the client's own text
+    spoken_ms: int = 0  # of audio that was heard
+    delivered_ms: int = 0  # of audio that the socket took
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,6 +102,8 @@ class ElevenLabsLimits:
 @dataclass(frozen=True, slots=True)
 class ListeningLimits:
     gap_s: float = 0.01  # shorter pauses in the audio are jitter that any player's buffer hides
+    seconds_per_char: float = 0.067  # of usual speech: what a sentence is expected to last until its end is known
+    answers: int = 8  # complete ones that a player may still have ahead of it, and a barge-in may cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,12 @@ class VoxcpmTtsLimits:
 class GuardLimits:
     seconds_per_letter: float = 0.01  # of audible sound that a sentence has at least: seven times as fast as speech
     clipped_share: float = 0.05  # of its sound at full scale: badly levelled speech stays below, noise and hum do not
+
+
+@dataclass(frozen=True, slots=True)
+class CartesiaLimits:
+    context_id_chars: int = 128  # a UUID has 36; it stands in every message
+    contexts: int = 16  # open at once on one socket: each is a stream
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,12 @@ from typing import Protocol
 
 from voice_server.core import pcm as audio
 from voice_server.core.events import AudioChunk
+from voice_server.core.limits import ListeningLimits
 from voice_server.core.onset import AudibleOnset
 from voice_server.core.playhead import Playhead
+from voice_server.core.transcript import Heard, Transcript
+
+_LIMITS = ListeningLimits()
 
 
 class Measures(Protocol):
@@ -50,6 +54,7 @@ class NoMeasures:
 @dataclass(slots=True)
 class _Answer:
     playhead: Playhead = field(default_factory=Playhead)
+    transcript: Transcript = field(default_factory=Transcript)
     accepted_at: dict[int, float] = field(default_factory=dict)  # of sentences that were not heard yet
     began_to_render: bool = False
     heard: int = -1  # the sentence that the latest audio belongs to
@@ -62,8 +67,14 @@ class Listening:
     def __init__(self, measures: Measures) -> None:
         self._measures = measures
         self._answers = deque([_Answer()])
+        self._played: deque[Transcript] = deque(maxlen=_LIMITS.answers)  # delivered, but a player may have them ahead
+        self._plays_until = 0.0  # one player for all answers
 
     # Text: the last answer
+
+    def said(self, sentence: int, piece: str) -> None:
+        """The client's own text of the next sentence, spoken or not."""
+        self._answers[-1].transcript.said(sentence, piece)
 
     def accepted(self, sentence: int, now: float) -> None:
         """There is something to speak."""
@@ -86,6 +97,8 @@ class Listening:
         for answer in self._answers:
             self._judge(answer)
         self._answers = deque(_Answer() for _ in self._answers)
+        self._played.clear()
+        self._plays_until = 0.0
 
     # Audio: the first answer
 
@@ -96,19 +109,39 @@ class Listening:
             self._begin_sentence(answer, chunk.index, now)
         elif chunk.index != answer.heard:
             return  # it was on its way when its answer was dropped
-        answer.playhead.arrive(audio.duration_s(len(chunk.pcm), sample_rate), now)
+        audio_s = audio.duration_s(len(chunk.pcm), sample_rate)
+        answer.playhead.arrive(audio_s, now)
+        answer.transcript.delivered(chunk.index, audio_s)
+        self._plays_until = max(self._plays_until, now) + audio_s
         if answer.onset.push(chunk.pcm):
             self._tell_onset(answer, sample_rate)
 
+    def sentence_ended(self, sentence: int, duration_s: float) -> None:
+        """The socket took all of it."""
+        self._answers[0].transcript.ended(sentence, duration_s)
+
     def ended(self) -> None:
         """The socket took the answer's last word."""
-        self._judge(self._answers.popleft())
+        answer = self._answers.popleft()
+        self._judge(answer)
+        self._played.append(answer.transcript)
 
     # The listener
 
     def heard_s(self, now: float) -> float:
         """Of the answer that is being heard."""
         return self._answers[0].playhead.heard_s(now)
+
+    def heard(self, now: float) -> Heard:
+        """What a barge-in cuts: of the answer that is being heard, as far as it is. Nothing of one that was over."""
+        ahead_s = max(0.0, self._plays_until - now)
+        current = self._answers[0].transcript
+        for transcript in [current, *reversed(self._played)]:
+            if ahead_s <= transcript.delivered_s > 0:
+                is_over = ahead_s == 0 and transcript is not current
+                return Heard() if is_over else transcript.heard(transcript.delivered_s - ahead_s)
+            ahead_s -= transcript.delivered_s
+        return Heard()
 
     def runs_out_in_s(self, now: float) -> float:
         """Of audio that was handed to the socket."""

@@ -47,6 +47,7 @@ class ReorderBuffer:
         self._next = 0
         self._head = 0
         self._held_bytes = 0
+        self._ended_bytes = 0  # of all sentences that have ended, as they were released
 
     @property
     def held_bytes(self) -> int:
@@ -145,7 +146,9 @@ class ReorderBuffer:
         sentence.chunks.clear()
 
     def _start(self, sentence: _Sentence, events: list[Event]) -> None:
-        events.append(SentenceStarted(self._head, sentence.text))
+        events.append(
+            SentenceStarted(self._head, sentence.text, audio.duration_s(self._ended_bytes, self._sample_rate))
+        )
         if self._was_heard and self._pause:
             events.append(AudioChunk(self._head, self._pause))
             sentence.pause_bytes = len(self._pause)
@@ -153,7 +156,9 @@ class ReorderBuffer:
 
     def _end(self, sentence: _Sentence, events: list[Event]) -> None:
         if sentence.released_bytes:
-            duration_s = audio.duration_s(sentence.pause_bytes + sentence.released_bytes, self._sample_rate)
+            size = sentence.pause_bytes + sentence.released_bytes
+            duration_s = audio.duration_s(size, self._sample_rate)
+            self._ended_bytes += size
             events.append(SentenceEnded(self._head, duration_s, sentence.truncated))
         if sentence.problem:
             events.append(Problem(sentence.problem, self._head))

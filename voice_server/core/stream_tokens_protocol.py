@@ -27,6 +27,7 @@ from voice_server.core.events import (
     StreamReady,
 )
 from voice_server.core.limits import Limits
+from voice_server.core.timings import WordTime, word_times
 
 PROTOCOL = 1
 AUDIO_FORMAT = "pcm_s16le"
@@ -42,6 +43,7 @@ class ClientMessage(msgspec.Struct, frozen=True):
     opts: dict[str, Any] | None = None
     sample_rate: int | Literal["native"] | None = None
     keep_open: bool | None = None
+    words: bool | None = None
     token: str | None = None
     flush: bool = False
     done: bool | int | str | None = None  # the original takes anything truthy
@@ -63,8 +65,8 @@ def decode(data: str | bytes, limits: Limits) -> ClientMessage:
 
 
 def from_query(query: dict[str, str], limits: Limits) -> ClientMessage:
-    """The part of a first message that may stand in the URL: voice, sample_rate, keep_open."""
-    known = {key: query[key] for key in ("voice", "sample_rate", "keep_open") if key in query}
+    """The part of a first message that may stand in the URL: voice, sample_rate, keep_open, words."""
+    known = {key: query[key] for key in ("voice", "sample_rate", "keep_open", "words") if key in query}
     try:
         message = msgspec.convert(known, ClientMessage, strict=False)
     except msgspec.ValidationError as problem:
@@ -95,6 +97,26 @@ def encode(event: Event) -> str | bytes:
     return _encoder.encode(message_of(event)).decode()
 
 
+class Teller:
+    """The messages of one connection, in order; with `words`, a sentence's end tells when each of them is heard."""
+
+    def __init__(self) -> None:
+        self._text = ""  # of the sentence that is being told
+
+    def tell(self, event: Event, *, words: bool) -> str | bytes:
+        if isinstance(event, SentenceStarted):
+            self._text = event.text
+        if words and isinstance(event, SentenceEnded):
+            told = [_word(word) for word in word_times(self._text, event.duration_s)]
+            return _encoder.encode({**message_of(event), "words": told}).decode()
+        return encode(event)
+
+
+def _word(word: WordTime) -> dict[str, Any]:
+    times = {"start_ms": round(word.start_s * 1000), "end_ms": round(word.end_s * 1000)}
+    return {"word": word.word, **times, "begin": word.begin, "end": word.end}
+
+
 def message_of(event: Event) -> dict[str, Any]:
     """The JSON object of every event but audio."""
     match event:
@@ -111,8 +133,9 @@ def message_of(event: Event) -> dict[str, Any]:
             short = text if len(text) <= SENTENCE_CHARS else text[:SENTENCE_CHARS] + "..."
             said = {"type": "generating", "sentence": short, "queue_depth": queue_depth}
             return {**said, "index": index, "worker": worker}
-        case SentenceStarted(index, text):
-            return {"type": "sentence", "event": "start", "index": index, "text": text}
+        case SentenceStarted(index, text, at_s):
+            start = {"type": "sentence", "event": "start", "index": index, "text": text}
+            return {**start, "at_ms": round(at_s * 1000)}
         case SentenceEnded(index, duration_s, truncated):
             end = {"type": "sentence", "event": "end", "index": index, "duration_ms": round(duration_s * 1000)}
             return {**end, "truncated": True} if truncated else end
@@ -122,8 +145,9 @@ def message_of(event: Event) -> dict[str, Any]:
             optional = {"field": error.field, "sentence": sentence}
             told = {key: value for key, value in optional.items() if value is not None}
             return {"type": "error", "code": error.code, "msg": error.message, **told}
-        case AnswerCancelled():
-            return {"type": "cancelled"}
+        case AnswerCancelled(text, heard_ms, delivered_ms):
+            heard = {"spoken_text": text, "spoken_ms": heard_ms, "delivered_ms": delivered_ms}
+            return {"type": "cancelled", **heard}
         case AnswerDone():
             return {"type": "done"}
     raise TypeError(f"{type(event).__name__} is not a message")

@@ -18,9 +18,9 @@ from itertools import accumulate, chain, pairwise, zip_longest
 
 from voice_server.core.speakable import speakable
 
-# In syllables; a syllable is the unit because it takes about the same time in every word.
-_CLAUSE_PAUSE = 1.2
-_SENTENCE_PAUSE = 2.5
+# In syllables, which take about the same time in every word; fitted to sentences of hibari: docs/stream-tokens.md
+_CLAUSE_PAUSE = 2.0
+_SENTENCE_PAUSE = 3.0
 _LETTER = 0.15  # what a letter adds to its syllable: "strengths" takes longer than "a"
 _DIGIT = 1.6  # 1984, 3.14 and 1,000,000 are read as about one word a digit
 _SYMBOL = 2.0  # percent, dollars, plus, equals, degrees

@@ -43,7 +43,7 @@ async def _converse(websocket: WebSocket, house: House) -> None:
     try:
         stream.set_voice(query.voice or "")
         stream.greet()
-        dialogue = Dialogue(stream, outbox, house.limits, keep_open=bool(query.keep_open))
+        dialogue = Dialogue(stream, outbox, house.limits, keep_open=bool(query.keep_open), words=bool(query.words))
         await _Client(websocket, house, stream, outbox, dialogue).run()
     finally:
         stream.close()
@@ -59,6 +59,7 @@ class _Client:
         self._outbox = outbox
         self._outbox.send_at_once = partial(send_at_once, websocket)
         self._dialogue = dialogue
+        self._teller = protocol.Teller()
         self._loop = asyncio.get_running_loop()
         self._heard_at = self._loop.time()
         self._idle_timer = self._loop.call_later(house.limits.stream.idle_s, self._watch_idle)
@@ -110,7 +111,7 @@ class _Client:
     # Writing
 
     async def _send(self, event: Event) -> None:
-        message = protocol.encode(event)
+        message = self._teller.tell(event, words=self._dialogue.words)
         if isinstance(message, bytes):
             await self._websocket.send_bytes(message)
         else:

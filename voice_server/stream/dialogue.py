@@ -16,8 +16,9 @@ from voice_server.stream.stream import Stream
 class Dialogue:
     """Errors in a message go to the outbox: the client is told, and the rest of the message counts."""
 
-    def __init__(self, stream: Stream, outbox: Outbox, limits: Limits, *, keep_open: bool) -> None:
+    def __init__(self, stream: Stream, outbox: Outbox, limits: Limits, *, keep_open: bool, words: bool = False) -> None:
         self.keep_open = keep_open
+        self.words = words  # the client wants to know when each word is heard
         self._stream = stream
         self._outbox = outbox
         self._limits = limits
@@ -53,6 +54,8 @@ class Dialogue:
             self._try(lambda: self._set_rate(said.sample_rate))
         if said.keep_open is not None:
             self.keep_open = said.keep_open
+        if said.words is not None:
+            self.words = said.words
         if said.token or said.flush or said.done:
             self._try(lambda: self._speak(said))
 

@@ -21,6 +21,7 @@ from voice_server.core.events import (
     FormatChanged,
     Problem,
     SentenceAccepted,
+    SentenceEnded,
     SentenceRendering,
     StreamReady,
 )
@@ -150,8 +151,9 @@ class Stream:
 
     def cancel(self) -> None:
         """Barge-in: nothing of the current answer is rendered or sent any more."""
+        heard = self.listening.heard(self._loop.time())
         self._drop()
-        self._emit(AnswerCancelled())
+        self._emit(AnswerCancelled(heard.text, round(heard.heard_s * 1000), round(heard.delivered_s * 1000)))
 
     def close(self) -> None:
         """The client is gone."""
@@ -184,6 +186,7 @@ class Stream:
     def _submit(self, piece: str) -> None:
         text = piece.strip()
         index = self._reorder.open(text)
+        self.listening.said(index, piece)
         words = self._speaker.without_description(piece) if index == 0 else piece
         spoken = self._speakable(words) if self._settings.speakable else words.strip()
         self._emit(SentenceAccepted(index, text))
@@ -289,6 +292,8 @@ class Stream:
         if isinstance(event, AudioChunk):
             self.listening.delivered(event, self.sample_rate, self._loop.time())
             self._report_undelivered(audio.duration_s(len(event.pcm), self.sample_rate))
+        elif isinstance(event, SentenceEnded):
+            self.listening.sentence_ended(event.index, event.duration_s)
         elif isinstance(event, AnswerDone):
             self.listening.ended()
 
