@@ -310,6 +310,7 @@ def test_a_pong_gives_the_timestamp_back() -> None:
         (errors.BackendUnavailable("x"), "MODEL_NOT_LOADED"),
         (errors.Overloaded("x"), "QUEUE_FULL"),
         (errors.SentenceFailed("x"), "GENERATION_FAILED"),
+        (errors.BadAudio("x"), "GENERATION_FAILED"),
         (errors.Runaway("x"), "GENERATION_FAILED"),
         (errors.Poisoned("x"), "GENERATION_FAILED"),
         (errors.GoingAway("x"), "INTERNAL_ERROR"),

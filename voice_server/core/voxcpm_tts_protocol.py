@@ -17,6 +17,7 @@ import msgspec
 from voice_server.core import options
 from voice_server.core.errors import (
     BackendUnavailable,
+    BadAudio,
     BadMessage,
     BadOption,
     ClientError,
@@ -62,6 +63,7 @@ _CODES: tuple[tuple[type[VoiceError], str], ...] = (
     (BackendUnavailable, "MODEL_NOT_LOADED"),
     (Overloaded, "QUEUE_FULL"),
     (SentenceFailed, "GENERATION_FAILED"),
+    (BadAudio, "GENERATION_FAILED"),
     (Runaway, "GENERATION_FAILED"),
     (Poisoned, "GENERATION_FAILED"),
     (BadOption, "INVALID_PARAMS"),
