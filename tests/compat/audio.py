@@ -16,9 +16,10 @@ from voice_server.core.pcm import wav_header
 from voice_server.venvs import VenvStore
 
 SAME_S = 0.02  # two durations of the same speech differ by less
-# What a codec may add on top, as decoders show it: mp3 pads to whole frames (1152 samples, of which one more is the
-# encoder's delay where no LAME tag tells of it), aac likewise (1024), opus has frames of 20 ms and says its exact end.
-PADDING_S = {"mp3": 0.1, "aac": 0.1, "opus": 0.02}
+# What a codec adds on top, as ffmpeg shows it at 24 kHz: mp3 has frames of 576 samples, and a delay that only a file
+# written whole can tell of; aac has frames of 1024 and a delay that ADTS cannot tell of. Opus in Ogg, flac, wav and
+# pcm say their end to the sample.
+PADDING_S = {"mp3": 0.07, "aac": 0.09}
 MOST_WORDS_WRONG = 0.15  # of short sentences: a tiny recogniser mishears some
 _RATE = 16_000  # of the recogniser
 
