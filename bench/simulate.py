@@ -2,7 +2,7 @@
 
     uv run python -m bench.simulate [--loads 30 60 90 120 150] [--seconds 300]
     uv run python -m bench.simulate --compare FILE          FILE is what bench.schedule --json wrote
-    uv run python -m bench.simulate --scale 1 10 100 1000   workers, at 90 and 150 %, chunk-EDF
+    uv run python -m bench.simulate --scale 1 10 100 1000   workers, chunk-EDF
     uv run python -m bench.simulate --plots docs/media      both of the first and the third, drawn
 
 `bench/simulated.py` says what is simulated. A comparison is asked exactly what the real run was asked, and takes the
@@ -29,7 +29,6 @@ from bench.simulated import simulate
 AGREES = 0.15
 OVERLOAD = 1.2  # of capacity: no worker is ever idle
 COMPARED = ("first_p50_ms", "first_p95_ms", "audio_per_s")
-SCALE_LOADS = (0.9, 1.5)
 SCALE_PERIOD = Period(warm_up_s=15.0, seconds=15.0, drain_s=15.0)
 
 
@@ -56,10 +55,12 @@ def sweep(engine: Engine, capacity: int, period: Period, loads: Sequence[float],
     return rows
 
 
-def scale(engine: Engine, capacity: int, sizes: Sequence[int], tokens_per_s: float) -> Iterator[Scaled]:
+def scale(
+    engine: Engine, capacity: int, sizes: Sequence[int], loads: Sequence[float], tokens_per_s: float
+) -> Iterator[Scaled]:
     chunk_edf = policies(capacity)[-1]
     for workers in sizes:
-        for load in SCALE_LOADS:
+        for load in loads:
             sized, begin = replace(engine, workers=workers), time.perf_counter()
             gateway = simulate(sized, chunk_edf, SCALE_PERIOD, asked(sized, load, SCALE_PERIOD, tokens_per_s))
             row = Row.of(chunk_edf.name, load, gateway.listeners, gateway.audio_s / SCALE_PERIOD.seconds)
@@ -123,6 +124,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--compare", type=Path, help="a result of bench.schedule --json")
     parser.add_argument("--scale", type=int, nargs="+", help="numbers of workers")
+    parser.add_argument("--scale-loads", type=float, nargs="+", default=[90, 150], help="percent of capacity")
     parser.add_argument("--plots", type=Path, help="the folder for scheduling-*.svg")
     return parser.parse_args()
 
@@ -141,7 +143,8 @@ def main() -> None:
         result["rows"] = [row.as_json() for row in rows]
         print(table(rows))
     if given.scale:
-        sizes = report_scale(scale(engine, given.capacity, given.scale, given.tokens_per_s))
+        sized = [load / 100 for load in given.scale_loads]
+        sizes = report_scale(scale(engine, given.capacity, given.scale, sized, given.tokens_per_s))
         result["scale"] = [
             {"workers": one.workers, "took_s": round(one.took_s, 1), **one.row.as_json()} for one in sizes
         ]
