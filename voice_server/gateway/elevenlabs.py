@@ -79,7 +79,9 @@ class _Context:
         self._websocket = websocket
         self._manner = manner
         self._output = Output(manner.format)
-        self._owes = False  # there was text, and neither audio nor an error yet
+        self._has_words = False
+        self._is_heard = False
+        self._has_failed = False
         settings = StreamSettings(sample_rate=manner.format.sample_rate, client=address_of(websocket))
         self.talk = Talk(manner.backend, house.limits, settings, self._send)
         self.talk.stream.set_voice(manner.voice)
@@ -95,7 +97,7 @@ class _Context:
             stream.set_options(options)
         if message.text:
             stream.push(message.text)
-            self._owes = self._owes or not message.text.isspace()
+            self._has_words = self._has_words or not message.text.isspace()
         if message.flush or (message.text and self._manner.query.auto_mode):
             stream.flush()
 
@@ -108,7 +110,7 @@ class _Context:
             self.talk.stream.finish()
 
     async def tell(self, error: VoiceError) -> None:
-        self._owes = False
+        self._has_failed = True
         await self._websocket.send_text(protocol.error_message(error, self.name))
 
     async def say_final(self) -> None:
@@ -124,16 +126,16 @@ class _Context:
 
     def _message(self, part: bytes | protocol.Alignment) -> str:
         if isinstance(part, bytes):
-            self._owes = False
+            self._is_heard = True
             return protocol.audio_message(part, self.name)
         return protocol.alignment_message(part, self.name, from_answer=self._manner.query.sync_alignment)
 
     async def _send_end(self) -> None:
-        """Never an empty final: clients would wait for audio that does not come."""
-        if self._owes:
-            await self.tell(EmptyText("there was nothing to speak in this text"))
-        else:
+        """Words without audio end with an error and never with an empty final: clients would wait for the audio."""
+        if self._is_heard or not self._has_words:
             await self.say_final()
+        elif not self._has_failed:
+            await self.tell(EmptyText("there was nothing to speak in this text"))
 
 
 class _Client:
