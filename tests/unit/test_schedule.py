@@ -327,3 +327,27 @@ def test_audio_that_comes_before_its_listener_runs_out_is_in_time_though_the_fir
     desk.hear(render, 0.08, NOW + 0.09)
     desk.hear(render, 0.08, NOW + 0.16)
     assert desk.scheduler.deadline_misses == 0
+
+
+def test_a_repeat_from_memory_leaves_the_deadline_of_the_sentence_before_it() -> None:
+    desk = Desk(1)
+    desk.say(A, 0, 1, chars=LONG)
+    first = desk.one()
+    desk.hear(first, 1.0, NOW)
+    assert desk.scheduler.skip(A)
+    desk.scheduler.repeated(A, 1, 5.0)
+    desk.scheduler.delivered(A, 0.0, 5.0, NOW)
+    assert desk.scheduler.corrections(A, NOW) == []
+
+
+def test_a_stopped_sentence_lets_its_answer_end_before_the_engine_lets_go() -> None:
+    desk = Desk(1)
+    desk.say(A)
+    render = desk.one()
+    desk.scheduler.finish(A)
+    desk.scheduler.stopped(render.render_id, NOW)
+    assert A not in desk.admitted()
+    desk.say(B, now=NOW)
+    assert desk.start() == []
+    desk.scheduler.released(render.render_id, NOW)
+    assert desk.start() == [(B, 0)]

@@ -141,24 +141,30 @@ def metadata(request_id: str, voice: str) -> str:
 class Replies:
     """What a client is told, event by event. Flushed and Cleared count together."""
 
-    def __init__(self, encoding: str) -> None:
+    def __init__(self, encoding: str, limits: Limits) -> None:
         self._format = RAW[encoding]
+        self._piece_bytes = limits.stream.coalesce_bytes
         self._sequence_id = 0
         self._was_heard = False  # some of this answer
 
-    def to(self, event: Event) -> str | bytes | None:
-        """Bytes are audio; None where Deepgram has no word for it."""
+    def to(self, event: Event) -> list[str] | list[bytes]:
+        """Bytes are audio; nothing where Deepgram has no word for it."""
         match event:
             case AudioChunk(_, pcm):
-                self._was_heard = True
-                return to_raw(pcm, self._format)
+                return self._audio(pcm)
             case Problem(error, sentence):
-                return self._problem(error, sentence)
+                return [self._problem(error, sentence)]
             case AnswerDone():
-                return self._end({"type": "Flushed"})
+                return [self._end({"type": "Flushed"})]
             case AnswerCancelled(spoken_text, spoken_ms):  # the last two fields are ours
-                return self._end({"type": "Cleared", "spoken_text": spoken_text, "spoken_ms": spoken_ms})
-        return None
+                return [self._end({"type": "Cleared", "spoken_text": spoken_text, "spoken_ms": spoken_ms})]
+        return []
+
+    def _audio(self, pcm: bytes) -> list[bytes]:
+        """Clients refuse messages of a megabyte, and a chunk of an engine may be that long."""
+        self._was_heard = True
+        pieces = [pcm[at : at + self._piece_bytes] for at in range(0, len(pcm), self._piece_bytes)]
+        return [to_raw(piece, self._format) for piece in pieces]
 
     def _end(self, message: dict[str, Any]) -> str:
         told = {**message, "sequence_id": self._sequence_id}

@@ -111,6 +111,13 @@ class StreamPlan:
         first = self._head if complete else min(self._head, render.sentence)
         self.ended = {key: value for key, value in self.ended.items() if key > first}
 
+    def overtake(self, sentence: int, audio_s: float) -> None:
+        """A whole sentence is there that no worker made; those before it may not be."""
+        if sentence > self._head:
+            self.ended[sentence] = audio_s
+        self.undelivered_s += audio_s
+        self.made_s += audio_s
+
     def left_s(self, seconds: Seconds) -> float:
         """Of audio that the known text still needs."""
         open_s = sum(self._remaining_s(render, seconds) for render in self.open.values())

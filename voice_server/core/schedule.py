@@ -143,11 +143,17 @@ class Scheduler:
         plan.undelivered_s += audio_s
         plan.made_s += audio_s
 
-    def repeated(self, stream: int, audio_s: float) -> None:
+    def repeated(self, stream: int, sentence: int, audio_s: float) -> None:
         """A sentence came from memory instead of a worker."""
-        plan = self._streams[stream]
-        plan.undelivered_s += audio_s
-        plan.made_s += audio_s
+        self._streams[stream].overtake(sentence, audio_s)
+
+    def stopped(self, render_id: int, now: float) -> None:
+        """An open render is wanted no more, and its sentence is over; it holds its seat until it is released."""
+        if render := self._renders.pop(render_id, None):
+            plan = self._streams[render.stream]
+            plan.close(render, complete=True)
+            self._entrance.leave_if_done(plan)
+            self._enter(render.stream, plan, now)
 
     def delivered(self, stream: int, audio_s: float, undelivered_s: float, now: float) -> None:
         """`audio_s` more was handed to the client's socket, `undelivered_s` of what was rendered is left."""

@@ -298,7 +298,7 @@ def encode_pong(ping: Ping, server_time: float) -> str:
 
 def encode_error(error: BaseException, request_id: str | None) -> str:
     """What went wrong with a request, or with a message that named none. A mistake of ours tells nothing of itself."""
-    told: dict[str, Any] = {"code": _code(error), "message": "this server made a mistake", "details": {}}
+    told: dict[str, Any] = {"code": code_of(error), "message": "this server made a mistake", "details": {}}
     if isinstance(error, VoiceError):
         told["message"] = error.message
     if errors := _errors(error):
@@ -306,7 +306,7 @@ def encode_error(error: BaseException, request_id: str | None) -> str:
     return _encode({"type": "error", "request_id": request_id, "error": told})
 
 
-def _code(error: BaseException) -> str:
+def code_of(error: BaseException) -> str:
     if isinstance(error, Refusal):
         return error.name
     return next((code for kind, code in _CODES if isinstance(error, kind)), _INTERNAL_ERROR)

@@ -119,6 +119,7 @@ class Dispatcher:
         """Close the open render of one sentence, which has heard enough."""
         for render_id, render in list(self._renders.items()):
             if render.stream == stream and render.sink is sink:
+                self._scheduler.stopped(render_id, self._loop.time())
                 self._cancel(render_id)
 
     def delivered(self, stream: int, audio_s: float, undelivered_s: float) -> None:
@@ -219,7 +220,7 @@ class Dispatcher:
         request = sink.request()
         if repeat := self._recall(request):
             self._scheduler.released(assignment.render_id, self._loop.time())
-            self._say_again(assignment.stream, sink, repeat)
+            self._say_again(assignment.stream, assignment.sentence, sink, repeat)
             return
         key = request.key if self._repeats is not None and worker.ready and worker.ready.deterministic else None
         self._renders[assignment.render_id] = _Render(worker, assignment.stream, sink, key)
@@ -252,11 +253,12 @@ class Dispatcher:
         repeat = self._recall(sink.request())
         if repeat and self._ready and self._scheduler.skip(stream):
             del self._sinks[stream, sentence]
-            self._say_again(stream, sink, repeat)
+            self._say_again(stream, sentence, sink, repeat)
 
-    def _say_again(self, stream: int, sink: RenderSink, repeat: Repeat) -> None:
+    def _say_again(self, stream: int, sentence: int, sink: RenderSink, repeat: Repeat) -> None:
         assert self._ready is not None
-        self._scheduler.repeated(stream, audio.duration_s(sum(map(len, repeat.pcm)), self._ready.sample_rate))
+        audio_s = audio.duration_s(sum(map(len, repeat.pcm)), self._ready.sample_rate)
+        self._scheduler.repeated(stream, sentence, audio_s)
         sink.on_started("memory", self._ready)
         for pcm in repeat.pcm:
             sink.on_audio(pcm)
