@@ -268,3 +268,4 @@ _FORMATS = {
     "wav": _Format("audio/wav", lambda rate: _Plain("audio/wav", wav_header(rate, None)), _whole_wav),
     "pcm": _Format("audio/pcm", lambda rate: _Plain("audio/pcm"), lambda rate, pcm: pcm),
 }
+CONTENT_TYPES = tuple(form.content_type for form in _FORMATS.values())

@@ -16,8 +16,9 @@ from voice_server.core import openai_protocol as protocol
 from voice_server.core.errors import BackendUnavailable, UnknownVoice, VoiceError
 from voice_server.core.limits import Limits
 from voice_server.gateway.bodies import read_body
-from voice_server.gateway.encoders import Encoder, content_type, encode_whole, encoder, is_costly
+from voice_server.gateway.encoders import CONTENT_TYPES, Encoder, content_type, encode_whole, encoder, is_costly
 from voice_server.gateway.house import House
+from voice_server.gateway.openapi import told
 from voice_server.gateway.security import address_of
 from voice_server.gateway.speech import Wanted, audio_of, collect
 from voice_server.gateway.streamed_speech import StreamedSpeech
@@ -28,7 +29,9 @@ _DEFAULT_FORMAT = "mp3"
 _NOBODY_READS = 499  # nginx's status for a client that left
 
 
+@told(body=protocol.SpeechRequest, answers=(*CONTENT_TYPES, "text/event-stream"))
 async def speech(request: Request) -> Response | StreamedSpeech:
+    """Speech for a text, as OpenAI has it: it begins to flow with the first audio."""
     house: House = request.app.state.house
     try:
         asked = await read_body(request, protocol.SpeechRequest, house.limits.text)
@@ -39,7 +42,9 @@ async def speech(request: Request) -> Response | StreamedSpeech:
         return Response(status_code=_NOBODY_READS)
 
 
+@told(body=protocol.CaptionsRequest, answers=tuple(captions.MEDIA_TYPES.values()))
 async def subtitles(request: Request) -> Response:
+    """Subtitles for a text, timed by what was spoken."""
     house: House = request.app.state.house
     try:
         asked = await read_body(request, protocol.CaptionsRequest, house.limits.text)
@@ -55,11 +60,13 @@ async def subtitles(request: Request) -> Response:
 
 
 async def models(request: Request) -> Response:
+    """The backends as models, and OpenAI's names for the default one."""
     house: House = request.app.state.house
     return JSONResponse(protocol.model_list(list(house.backends)))
 
 
 async def model(request: Request) -> Response:
+    """One of them."""
     house: House = request.app.state.house
     name = request.path_params["model"]
     try:
@@ -69,8 +76,9 @@ async def model(request: Request) -> Response:
     return JSONResponse(protocol.model_of(name))
 
 
+@told(query={"model": "whose voices; without it, those of every backend"})
 async def voices(request: Request) -> Response:
-    """Of every backend, or of `?model=`."""
+    """The voices of a model, or of all."""
     house: House = request.app.state.house
     name = request.query_params.get("model", "")
     try:

@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 
-from voice_server.core.errors import EmptyText, SentenceFailed
+from voice_server.core.errors import EmptyText
 from voice_server.core.events import AudioChunk, Event, Problem
 from voice_server.core.limits import Limits
 from voice_server.stream.backend import Backend
@@ -71,17 +71,11 @@ async def collect(
 
     if not await speak(backend, limits, wanted, settings, take, until_gone(request)):
         raise ClientDisconnect
-    if not audio_of(events):
-        raise nothing_to_speak()
     return events
 
 
 def audio_of(events: list[Event]) -> bytes:
     return b"".join(event.pcm for event in events if isinstance(event, AudioChunk))
-
-
-def nothing_to_speak() -> SentenceFailed:
-    return SentenceFailed("there was nothing to speak in this text", field="text")
 
 
 async def until_gone(request: Request) -> None:

@@ -1,7 +1,8 @@
 """An HTTP answer that is spoken while it is sent: what the doors that stream a file have in common.
 
-Promises: the status is sent with the first audio, so that whatever goes wrong before is an honest error; half a file is
-never ended like a whole one, its connection is cut; a client that leaves or does not read stops the engine.
+Promises: the status is sent with the first audio, so that whatever goes wrong before is an honest error (a text without
+any sound is one too); half a file is never ended like a whole one, its connection is cut; a client that leaves or does
+not read stops the engine.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from voice_server.core.errors import SlowClient, VoiceError
 from voice_server.core.events import AnswerDone, AudioChunk, Event, Problem
 from voice_server.core.limits import Limits
 from voice_server.gateway.sockets import abort, cut
-from voice_server.gateway.speech import Wanted, nothing_to_speak, speak, until_gone
+from voice_server.gateway.speech import Wanted, speak, until_gone
 from voice_server.stream.backend import Backend
 from voice_server.stream.stream import StreamSettings
 
@@ -78,12 +79,7 @@ class StreamedSpeech:
             case Problem(error):
                 raise error
             case AnswerDone():
-                await self._finish()
-
-    async def _finish(self) -> None:
-        if not self._has_begun:
-            raise nothing_to_speak()
-        await self._say(await self._made(self.body.end), more=False)
+                await self._say(await self._made(self.body.end), more=False)
 
     async def _made(self, make: Callable[..., bytes], *arguments: bytes) -> bytes:
         if self.body.is_costly:
