@@ -9,7 +9,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route, WebSocketRoute
 
-from voice_server.gateway import deepgram, elevenlabs, elevenlabs_http, info, loras, openai, voxcpm_api
+from voice_server.gateway import cartesia, deepgram, elevenlabs, elevenlabs_http, info, loras, openai, voxcpm_api
 from voice_server.gateway.docs_page import docs, openapi_json
 from voice_server.gateway.house import House
 from voice_server.gateway.ports import VoxcpmPortMiddleware
@@ -54,6 +54,8 @@ def build_app(house: House, cors: Sequence[str] = (), voxcpm_ports: Collection[i
             Route("/v1/voices", elevenlabs_http.voices),
             Route("/v1/voices/{voice}", elevenlabs_http.voice),
             Route("/v2/voices", elevenlabs_http.voices_v2),
+            WebSocketRoute("/tts/websocket", cartesia.websocket_speech),
+            Route("/tts/bytes", cartesia.speech_bytes, methods=["POST"]),
             WebSocketRoute("/v1/speak", deepgram.speak_stream),
             Route("/v1/speak", deepgram.speak_file, methods=["POST"]),
             Route("/", info.index),

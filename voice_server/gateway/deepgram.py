@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.websockets import WebSocket
@@ -12,8 +10,7 @@ from voice_server.core import deepgram_protocol as protocol
 from voice_server.core.deepgram_protocol import Clear, Close, Flush, Query, Sound, Speak, SpeakRequest
 from voice_server.core.errors import TextTooLong, UnknownVoice, VoiceError
 from voice_server.core.events import AnswerCancelled, AnswerDone, Event, Problem
-from voice_server.core.raw_formats import raw_wav_header, to_raw
-from voice_server.gateway import encoders
+from voice_server.gateway.audio_bodies import Bare, compressed
 from voice_server.gateway.bodies import read_body
 from voice_server.gateway.house import House
 from voice_server.gateway.openapi import told
@@ -27,7 +24,6 @@ from voice_server.stream.outbox import Outbox
 from voice_server.stream.stream import Stream, StreamSettings
 
 _RETRY_AFTER = {"retry-after": "1"}
-_BARE_TYPES = {"linear16": "audio/l16", "mulaw": "audio/mulaw", "alaw": "audio/alaw"}
 _QUERY = {
     "model": "a voice; any other name is the default voice",
     "encoding": "mp3",
@@ -82,7 +78,7 @@ class _Host:
         self._websocket = websocket
         self._limits = house.limits
         self._stream = stream
-        self._replies = protocol.Replies(sound.encoding)
+        self._replies = protocol.Replies(sound.encoding, house.limits)
         self._flushes = 0  # that wait for their Flushed
         self._is_closing = False
 
@@ -118,11 +114,13 @@ class _Host:
     async def say(self, event: Event) -> None:
         if isinstance(event, AnswerDone):
             self._flushes = max(0, self._flushes - 1)
-        message = self._replies.to(event)
-        if isinstance(message, bytes):
-            await self._websocket.send_bytes(message)
-        elif message and not (self._is_closing and isinstance(event, AnswerCancelled)):
-            await self._websocket.send_text(message)
+        if self._is_closing and isinstance(event, AnswerCancelled):
+            return
+        for message in self._replies.to(event):
+            if isinstance(message, bytes):
+                await self._websocket.send_bytes(message)
+            else:
+                await self._websocket.send_text(message)
 
     def is_last(self, event: Event) -> bool:
         if isinstance(event, Problem):
@@ -157,52 +155,5 @@ async def speak_file(request: Request) -> Response | StreamedSpeech:
 def _body(sound: Sound) -> Body:
     """Raises UnknownFormat."""
     if sound.encoding in protocol.RAW:
-        return _Bare(sound)
-    return _Compressed(encoders.encoder(sound.encoding, sound.sample_rate), encoders.is_costly(sound.encoding))
-
-
-@dataclass(slots=True)
-class _Bare:
-    """Samples as they are, behind the head of a WAV file if that is wanted."""
-
-    sound: Sound
-    is_costly: bool = False
-    _head: bytes = field(init=False)
-
-    def __post_init__(self) -> None:
-        is_wav = self.sound.container == "wav"
-        self._head = raw_wav_header(self.sound.sample_rate, protocol.RAW[self.sound.encoding]) if is_wav else b""
-
-    @property
-    def content_type(self) -> str:
-        bare = f"{_BARE_TYPES[self.sound.encoding]};rate={self.sound.sample_rate}"
-        return "audio/wav" if self.sound.container == "wav" else bare
-
-    def audio(self, pcm: bytes) -> bytes:
-        head, self._head = self._head, b""
-        return head + to_raw(pcm, protocol.RAW[self.sound.encoding])
-
-    def end(self) -> bytes:
-        return b""
-
-    def failure(self, error: VoiceError) -> bytes:
-        return b""
-
-
-@dataclass(slots=True)
-class _Compressed:
-    encoder: encoders.Encoder
-    is_costly: bool
-
-    @property
-    def content_type(self) -> str:
-        return self.encoder.content_type
-
-    def audio(self, pcm: bytes) -> bytes:
-        return self.encoder.push(pcm)
-
-    def end(self) -> bytes:
-        return self.encoder.flush()
-
-    def failure(self, error: VoiceError) -> bytes:
-        return b""
+        return Bare(protocol.RAW[sound.encoding], sound.sample_rate, is_wav=sound.container == "wav")
+    return compressed(sound.encoding, sound.sample_rate)
