@@ -25,6 +25,7 @@ from tests.harness import (
     tone_bytes,
     tone_config,
 )
+from tests.unit.test_observe import scrape
 from tests.unit.test_voxcpm_tts_protocol import Frame, read_frame
 from voice_server.core.limits import Limits, VoxcpmTtsLimits
 from voice_server.core.settings import BackendConfig
@@ -453,3 +454,21 @@ async def test_an_unknown_backend_is_404_at_the_http_doors(tone_python: Path) ->
     async with running_server(tone_config(), tone_python) as server, httpx.AsyncClient(base_url=server.http) as client:
         paths = ("config", "voices", "voices/categories", "voices/stats", "voices/x/audio")
         assert {(await client.get(f"/api/{path}?backend=other")).status_code for path in paths} == {404}
+
+
+def sum_of(server: RunningServer, metric: str) -> float:
+    return sum(value for name, value in scrape(server.house.metrics).items() if name.startswith(metric))
+
+
+async def test_b2_requests_and_errors_are_counted_under_the_names_that_dashboards_know(tone_python: Path) -> None:
+    async with visit(tone_python) as (server, ws):
+        for message in (tts("a"), tts("b", mode="non_streaming"), tts("c", voice_id="nobody-here")):
+            await ws.send(message)
+        await hear(ws, ends=3)
+        await eventually(lambda: sum_of(server, "voxcpm_tts_requests_total") == 3, "all are counted")
+        seen = scrape(server.house.metrics)
+        assert seen["voxcpm_tts_active_connections{}"] == 1
+    for mode, status in (("streaming", "completed"), ("non_streaming", "completed"), ("streaming", "failed")):
+        assert seen[f"voxcpm_tts_requests_total{{mode={mode},status={status}}}"] == 1
+    assert seen["voxcpm_tts_errors_total{error_code=VOICE_NOT_FOUND}"] == 1
+    assert seen["voxcpm_tts_audio_duration_seconds_sum{}"] == pytest.approx(2 * len(AUDIO) / 48000)

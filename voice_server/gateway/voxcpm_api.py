@@ -20,11 +20,13 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from voice_server.core.errors import UnknownVoice, VoiceError
 from voice_server.core.voxcpm_tts_protocol import NON_STREAMING, PARAMS, STREAMING, voice_name
 from voice_server.gateway.house import House
+from voice_server.gateway.openapi import told
 from voice_server.gateway.security import error_response
 from voice_server.stream.backend import Backend
 
 SAMPLES = "samples"  # the category of voices that are cloned from a file
 _DEFAULTS = {"cfg_value": 2.0, "inference_timesteps": 10, "normalize": False, "denoise": False}
+_BACKEND = {"backend": "its name; left out, the default one"}
 _MEDIA_TYPES = {".wav": "audio/wav", ".mp3": "audio/mpeg", ".flac": "audio/flac", ".ogg": "audio/ogg"}
 
 
@@ -58,23 +60,33 @@ def _voice(backend: Backend, name: str) -> Voice:
     return Voice(SAMPLES if sample else backend.name, name, sample.get("transcript", ""), bool(sample))
 
 
+@told(query=_BACKEND)
 async def config(request: Request) -> Response:
+    """Where VoxCPM TTS clients connect to, and what their parameters may be."""
     return _answer(request, lambda backend: _config(request, backend))
 
 
+@told(query={"category": "of this one only", "search": "a list of voices with these words in them", **_BACKEND})
 async def voices(request: Request) -> Response:
+    """The voices by category, as VoxCPM TTS clients show them."""
     return _answer(request, lambda backend: _voices(request, backend))
 
 
+@told(query=_BACKEND)
 async def voice_categories(request: Request) -> Response:
+    """The categories of voices, and how many are in each."""
     return _answer(request, lambda backend: {"categories": _counted(backend)})
 
 
+@told(query=_BACKEND)
 async def voice_stats(request: Request) -> Response:
+    """How many voices there are."""
     return _answer(request, _stats)
 
 
+@told(query=_BACKEND, answers=("audio/wav", "audio/mpeg", "audio/flac", "audio/ogg"))
 async def voice_audio(request: Request) -> Response:
+    """The recording that a cloned voice was made from."""
     house: House = request.app.state.house
     try:
         backend = house.backend(request.query_params.get("backend", ""))

@@ -39,7 +39,8 @@ async def voxcpm_tts(websocket: WebSocket) -> None:
     except VoiceError as error:
         await say_and_close(websocket, protocol.encode_error(error, None), POLICY_VIOLATION)
     else:
-        await _Client(websocket, house, backend).run()
+        with house.metrics.voxcpm.connection():
+            await _Client(websocket, house, backend).run()
 
 
 class _Client:
@@ -89,7 +90,7 @@ class _Client:
             else:
                 self._begin(message)
         except Refusal as refusal:
-            await self.say(protocol.encode_error(refusal, refusal.request_id))
+            await self._say_error(refusal, refusal.request_id)
 
     def _begin(self, wanted: TtsRequest) -> None:
         name = wanted.request_id
@@ -118,8 +119,10 @@ class _Client:
         """A request until its last message, whatever happens to it."""
         speaking = asyncio.create_task(request.run())
         await asyncio.wait([speaking])
-        if problem := speaking.exception():
+        problem = speaking.exception()
+        if problem:
             await self._tell(problem, name)
+        request.count(problem)
         del self._open[name]
         if self.house.is_draining and not self._open:
             await self._close()
@@ -130,7 +133,11 @@ class _Client:
         elif not isinstance(problem, WebSocketDisconnect):
             if not isinstance(problem, VoiceError):
                 _log.error("a request failed", exc_info=problem)
-            await self.say(protocol.encode_error(problem, name))
+            await self._say_error(problem, name)
+
+    async def _say_error(self, problem: BaseException, name: str | None) -> None:
+        self.house.metrics.voxcpm.error(protocol.code_of(problem))
+        await self.say(protocol.encode_error(problem, name))
 
     async def say(self, message: str | bytes, patience_s: float = 0.0) -> None:
         """One message outside a stream; who has not read it after a while is cut off."""
@@ -161,6 +168,8 @@ class _Request:
         self._left = asyncio.Event()
         self._why: VoiceError | None = None
         self._is_cancelled = False
+        self._is_complete = False
+        self._began_at = time.monotonic()
         rate = client.backend.sample_rate or client.house.limits.stream.sample_rate
         self._settings = StreamSettings(wanted.mode == protocol.STREAMING, rate, client=client.address)
         self._replies = Replies(wanted, rate)
@@ -176,14 +185,22 @@ class _Request:
 
     async def run(self) -> None:
         """Raises what the client has to be told."""
-        is_complete = await self._speak_in_time()
+        has_spoken = await self._speak_in_time()
         if self._is_cancelled:
             await self._client.say(self._replies.cancelled())
-        elif is_complete:
+        elif has_spoken:
+            self._is_complete = True
             for message in self._replies.ended():
                 await self._client.say(message, self._replies.duration_s)
         elif self._why:
             raise self._why
+
+    def count(self, problem: BaseException | None) -> None:
+        """It has ended. A client that left cancelled its requests."""
+        failed = problem is not None and not isinstance(problem, (SlowClient, WebSocketDisconnect))
+        status = "failed" if failed else "completed" if self._is_complete else "cancelled"
+        seconds = time.monotonic() - self._began_at
+        self._client.house.metrics.voxcpm.request(self._wanted.mode, status, seconds, self._replies.duration_s)
 
     async def _speak_in_time(self) -> bool:
         limit_s = self._client.house.limits.voxcpm_tts.request_s
