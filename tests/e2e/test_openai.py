@@ -8,14 +8,16 @@ import io
 import json
 import struct
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 import soundfile
 
-from tests.harness import RunningServer, eventually, running_server, tone_bytes, tone_config
+from tests.harness import FAST, RunningServer, eventually, running_server, tone_bytes, tone_config
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_leaks")]
 
@@ -178,17 +180,26 @@ async def test_a_client_that_leaves_frees_the_worker(tone_python: Path, body: di
 
 
 async def test_a_client_that_does_not_read_is_cut_off(tone_python: Path) -> None:
-    async with running_server(tone_config(seconds_per_char=0.5), tone_python) as server:
+    """By the gateway itself: the kernel would do it much later."""
+    limits = replace(FAST, stream=replace(FAST.stream, tcp_user_timeout_s=60.0))
+    async with running_server(tone_config(seconds_per_char=0.5), tone_python, limits=limits) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=1024)
         body = json.dumps(
             {**SPOKEN, "input": "Yes, this is it. " * 60, "response_format": "pcm", "sample_rate": 48_000}
         )
         head = f"POST /v1/audio/speech HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
         writer.write((head + body).encode())
-        await reader.readexactly(10)
+        assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
         await eventually(lambda: not server.house.gate.requests, "the request is over")
         await eventually(lambda: not server.backend.streams, "no stream is open")
+        await eventually(lambda: not _open_connections(server.port), "the connection is closed")
         writer.close()
+
+
+def _open_connections(port: int) -> list[Any]:
+    """The gateway's ends of connections; it runs in this process."""
+    ends = psutil.Process().net_connections("tcp")
+    return [end for end in ends if end.laddr.port == port and end.status == psutil.CONN_ESTABLISHED]
 
 
 async def test_a_backend_that_does_not_load_is_told_at_once_with_the_time_to_wait(tone_python: Path) -> None:
