@@ -135,6 +135,7 @@ async def test_a_keepalive_ends_nothing_and_begins_nothing(tone_python: Path) ->
         await say(ws, {"text": ""}, {"text": "", "context_id": "a"}, {"text": "there.", "context_id": "a"})
         await say(ws, {"context_id": "a", "close_context": True}, {"text": "", "context_id": "a"})
         heard = await _hear(ws, "a")
+        await eventually(lambda: not server.backend.streams, "no context was opened but that one")
     assert heard["a"].audio == tone_bytes("Hello there.")
     assert list(heard) == ["a"]
 
@@ -206,9 +207,10 @@ async def test_a_newer_context_does_not_wait_for_one_that_is_closed(tone_python:
 async def test_a_client_that_leaves_frees_the_worker(tone_python: Path) -> None:
     async with running_server(tone_config(speed_rtf=1.0), tone_python) as server:
         async with _socket(server) as ws:
-            await say(ws, {"text": LONG, "context_id": "a"}, {"text": LONG, "context_id": "b"})
+            await say(ws, {"text": LONG, "context_id": "a"}, {"text": "Unfinished", "context_id": "b"})
             await _next(ws)
         await eventually(lambda: server.backend.pool.slots[0].open_renders == 0, "the worker is free", 2.0)
+        await eventually(lambda: not server.backend.streams, "no context is left", 2.0)
         await eventually(lambda: not server.house.guests, "nobody is there")
 
 

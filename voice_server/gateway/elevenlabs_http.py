@@ -17,6 +17,7 @@ from voice_server.core.events import Event
 from voice_server.gateway.bodies import read_body
 from voice_server.gateway.elevenlabs_audio import encoder_of, is_slow, whole_file
 from voice_server.gateway.house import House
+from voice_server.gateway.openapi import told
 from voice_server.gateway.security import address_of
 from voice_server.gateway.speech import Wanted, audio_of, collect
 from voice_server.gateway.streamed_speech import Body, StreamedSpeech
@@ -24,6 +25,10 @@ from voice_server.stream.backend import Backend
 from voice_server.stream.stream import StreamSettings
 
 Spoken = Response | StreamedSpeech
+
+_LINES = "application/x-ndjson"
+_AUDIO = ("audio/mpeg", "audio/pcm", "audio/wav", "audio/basic", "audio/ogg")
+_QUERY = {"output_format": "a codec and a sample rate, as in pcm_24000 or mp3_44100_128"}
 
 
 def refuse(error: VoiceError) -> Response:
@@ -35,25 +40,30 @@ def backend_of(house: House, model: str | None) -> Backend:
     return house.backend(model if model in house.backends else "")
 
 
+@told(body=SpeechRequest, query=_QUERY, answers=_AUDIO)
 async def convert(request: Request) -> Response:
-    """POST /v1/text-to-speech/{voice}: a file."""
+    """A text as a file, as ElevenLabs has it."""
     return await _whole(
         request, lambda order, file, _: Response(file, media_type=encoder_of(order.format).content_type)
     )
 
 
+@told(body=SpeechRequest, query=_QUERY)
 async def convert_with_timestamps(request: Request) -> Response:
+    """A text as a file in base64, and when each of its characters is heard."""
     return await _whole(
         request,
         lambda _, file, times: Response(protocol.timed_audio(file, times), media_type="application/json"),
     )
 
 
+@told(body=SpeechRequest, query=_QUERY, answers=_AUDIO)
 async def stream(request: Request) -> Spoken:
-    """POST /v1/text-to-speech/{voice}/stream: a file that begins with its first sentence."""
+    """A text as a file that begins with its first sentence."""
     return await _streamed(request, _AudioBody, StreamedSpeech)
 
 
+@told(body=SpeechRequest, query=_QUERY, answers=(_LINES,))
 async def stream_with_timestamps(request: Request) -> Spoken:
     """Lines of JSON. Those with audio come at once, the times of a sentence when it has ended."""
     return await _streamed(request, _TimedBody, _TimedSpeech)
@@ -125,7 +135,7 @@ class _AudioBody:
 class _TimedBody:
     """Each line has some audio, or the times of a sentence whose audio came before."""
 
-    content_type = "application/x-ndjson"
+    content_type = _LINES
 
     def __init__(self, wanted: OutputFormat) -> None:
         self._encoder = encoder_of(wanted)
@@ -180,16 +190,18 @@ async def _streamed(request: Request, begin: Callable[[OutputFormat], Body], kin
 
 
 async def voices(request: Request) -> Response:
+    """The voices of the default backend, as ElevenLabs' clients want them."""
     return JSONResponse({"voices": _voices(request)})
 
 
 async def voices_v2(request: Request) -> Response:
-    """The same, as the first and only page."""
+    """The voices, as the first and only page of ElevenLabs' second version."""
     found = _voices(request)
     return JSONResponse({"voices": found, "has_more": False, "total_count": len(found), "next_page_token": None})
 
 
 async def voice(request: Request) -> Response:
+    """One voice of the default backend, also by its alias."""
     house: House = request.app.state.house
     try:
         name = house.default.resolve_voice(request.path_params["voice"])
