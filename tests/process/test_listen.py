@@ -9,12 +9,13 @@ import signal
 import socket
 from pathlib import Path
 
+import psutil
 import pytest
 import websockets
 
 from tests.e2e.test_voxcpm_tts import Heard, hear, hear_one, tts
 from tests.harness import ask, tone_bytes, wait_until
-from tests.server_process import ServerProcess, server_process
+from tests.server_process import ServerProcess, is_gone, server_process
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -75,12 +76,13 @@ def test_all_ports_are_drained_together(tmp_path: Path) -> None:
             server.send(signal.SIGTERM)
             for other in (server.port, *addresses(server).values()):
                 await asyncio.to_thread(wait_until, lambda other=other: is_refused(other), f"{other} is closed")
+            assert not is_gone(psutil.Process(server.pid))
             audio = (await hear(ws, heard))["a"].audio
             await ws.wait_closed()
             assert ws.close_code == 1012
             return audio
 
-    with server_process(tmp_path, *flags(*ALL), speed_rtf=0.3) as server:
+    with server_process(tmp_path, *flags(*ALL), speed_rtf=1.0) as server:
         server.wait_ready()
         wait_until(lambda: len(addresses(server)) == 3, "all ports are told")
         assert asyncio.run(stay(server, addresses(server)["ws"])) == tone_bytes(TEXT)
