@@ -33,3 +33,4 @@ async def test_the_docs_page_may_load_nothing_and_names_the_websockets(tone_pyth
     assert page.headers["content-type"].startswith("text/html")
     assert page.headers["content-security-policy"].startswith("default-src 'none'")
     assert "/stream-tokens" in page.text and "/tts" in page.text
+    assert "<p></p>" not in page.text, "a door says nothing of itself"

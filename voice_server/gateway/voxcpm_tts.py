@@ -32,6 +32,7 @@ _TIMEOUT = "TIMEOUT"
 
 
 async def voxcpm_tts(websocket: WebSocket) -> None:
+    """Whole texts, several at once, for clients of the VoxCPM TTS server."""
     house: House = websocket.app.state.house
     await websocket.accept()
     try:

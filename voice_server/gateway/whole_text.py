@@ -54,7 +54,7 @@ async def tts(request: Request) -> Response:
 
 
 async def stream_text(websocket: WebSocket) -> None:
-    """WS /stream?text=…&voice=…: PCM, then {"done": true}."""
+    """`?text=…&voice=…`: PCM, then {"done": true}."""
     house: House = websocket.app.state.house
     await websocket.accept()
     try:
