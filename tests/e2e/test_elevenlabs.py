@@ -8,7 +8,7 @@ import io
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import pytest
 import soundfile
 import websockets
 
-from tests.harness import TIMEOUT_S, RunningServer, eventually, running_server, say, tone_bytes, tone_config
+from tests.harness import FAST, TIMEOUT_S, RunningServer, eventually, running_server, say, tone_bytes, tone_config
 from voice_server.core.limits import ElevenLabsLimits
 from voice_server.core.raw_formats import to_raw
 
@@ -212,6 +212,18 @@ async def test_a_client_that_leaves_frees_the_worker(tone_python: Path) -> None:
         await eventually(lambda: server.backend.pool.slots[0].open_renders == 0, "the worker is free", 2.0)
         await eventually(lambda: not server.backend.streams, "no context is left", 2.0)
         await eventually(lambda: not server.house.guests, "nobody is there")
+
+
+async def test_a_client_that_does_not_read_is_cut_off(tone_python: Path) -> None:
+    kernel_waits = replace(FAST, stream=replace(FAST.stream, tcp_user_timeout_s=60.0))
+    url = f"/v1/text-to-speech/tone/multi-stream-input?{PCM}"
+    async with running_server(tone_config(), tone_python, limits=kernel_waits) as server:
+        async with websockets.connect(f"{server.ws}{url}", max_queue=1, max_size=None) as ws:
+            await say(ws, *({"text": LONG * 10, "context_id": name} for name in ("a", "b")))
+            await eventually(lambda: bool(server.house.guests), "it is inside")
+            await eventually(lambda: not server.house.guests, "it is cut off")
+            ws.transport.abort()
+        assert not server.backend.streams
 
 
 # What goes wrong in one context

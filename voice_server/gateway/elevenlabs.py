@@ -42,10 +42,12 @@ class _Manner:
 
 
 async def stream_input(websocket: WebSocket) -> None:
+    """One answer, for ElevenLabs' clients."""
     await _serve(websocket, is_multi=False)
 
 
 async def multi_stream_input(websocket: WebSocket) -> None:
+    """Answers side by side, each in a context, for ElevenLabs' clients."""
     await _serve(websocket, is_multi=True)
 
 
@@ -92,6 +94,8 @@ class _Context:
 
     def say(self, message: ClientMessage) -> None:
         """Raises what is wrong with the message."""
+        if self.is_closed:
+            raise BadMessage("this context is closed", field="context_id")
         stream, specs = self.talk.stream, self._manner.backend.config.opts
         if options := protocol.options_of(message.voice_settings, None, specs):
             stream.set_options(options)
@@ -254,13 +258,8 @@ class _Client:
                 context.close()
         elif context is None and message.text:
             self._open(name).say(message)
-        elif context and not (context.is_closed and not message.text):  # what has no text keeps a context alive
-            self._say(context, message)
-
-    def _say(self, context: _Context, message: ClientMessage) -> None:
-        if context.is_closed:
-            raise BadMessage("this context is closed", field="context_id")
-        context.say(message)
+        elif context and (message.text or not context.is_closed):  # else it is a sign of life
+            context.say(message)
 
     def _leave(self) -> None:
         self._is_leaving = True
