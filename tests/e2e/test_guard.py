@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.harness import Answer, ask, running_server, tone_bytes, tone_config
+from tests.harness import Answer, ask, eventually, running_server, tone_bytes, tone_config
 from voice_server.core.settings import BackendConfig
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_leaks")]
@@ -51,6 +51,15 @@ async def test_a_sentence_that_nobody_hears_yet_is_rendered_again(
     assert response.status_code == 200
     with wave.open(BytesIO(response.content)) as file:
         assert file.readframes(file.getnframes()) == tone_bytes(FIRST)
+
+
+async def test_the_second_rendering_is_another_workers(tone_python: Path, tmp_path: Path) -> None:
+    fault = f"once={tmp_path}/struck;silence"
+    async with running_server(tone_config(workers=2), tone_python) as server:
+        pool = server.backend.pool
+        await eventually(lambda: all(slot.state == "ready" for slot in pool.slots), "both workers are there")
+        answer = await ask(server.ws, {"opts": {"fault": fault}}, {"token": FIRST, "done": True})
+    assert {told["worker"] for told in answer.of_type("generating")} == {"tone-0", "tone-1"}
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -37,8 +37,8 @@ class Office:
             self.seats.heard(render_id, 1.0, now)
         self.end(render_id, now)
 
-    def choose(self, *, is_first: bool = False, beside: bool = True, now: float = NOW) -> str | None:
-        return self.seats.choose(self.renders, now, is_first=is_first, beside_others=beside)
+    def choose(self, *, is_first: bool = False, beside: bool = True, now: float = NOW, avoid: str = "") -> str | None:
+        return self.seats.choose(self.renders, now, is_first=is_first, beside_others=beside, avoid=avoid)
 
 
 def test_without_workers_there_is_no_seat() -> None:
@@ -57,6 +57,27 @@ def test_of_idle_workers_the_fastest_is_chosen() -> None:
     office.work("w0", rtf=0.5)
     office.work("w1", rtf=0.2)
     assert office.choose() == "w1"
+
+
+def test_a_worker_is_avoided_where_another_one_is_free() -> None:
+    office = Office(1, 1)
+    office.work("w0", rtf=0.5)
+    office.work("w1", rtf=0.2)
+    assert office.choose(avoid="w1") == "w0"
+    office.take("w0")
+    assert office.choose(avoid="w1") == "w1"
+
+
+def test_a_worker_is_avoided_among_seats_beside_others_too() -> None:
+    office = Office(2, 2)
+    office.take("w0")
+    office.take("w1")
+    office.take("w1")
+    office.seats.add("w2", 3)
+    office.take("w2")
+    assert office.choose(is_first=True) in ("w0", "w2")
+    assert office.choose(is_first=True, avoid="w0") == "w2"
+    assert office.choose(is_first=True, avoid="w2") == "w0"
 
 
 def test_what_is_not_needed_soon_finds_no_seat_beside_others() -> None:

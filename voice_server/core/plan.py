@@ -23,6 +23,7 @@ class Waiting:
     sentence: int
     chars: int
     since: float
+    avoid: str = ""  # the worker that made nothing good of it
 
 
 @dataclass(slots=True)

@@ -97,12 +97,13 @@ class Scheduler:
         plan.waiting.append(Waiting(sentence, chars, now))
         self._enter(stream, plan, now)
 
-    def retry(self, stream: int, sentence: int, chars: int, now: float) -> None:
-        """A sentence whose render died goes before its successors; they may be told to retry in any order."""
+    def retry(self, stream: int, sentence: int, chars: int, now: float, avoid: str = "") -> None:
+        """A sentence whose render came to nothing goes before its successors, and to a worker other than `avoid` if
+        another is free; they may be told to retry in any order."""
         plan = self._streams[stream]
         plan.ended.pop(sentence, None)
         place = sum(1 for other in plan.waiting if other.sentence < sentence)
-        plan.waiting.insert(place, Waiting(sentence, chars, now))
+        plan.waiting.insert(place, Waiting(sentence, chars, now, avoid))
         self._let_in(stream, plan, now)
 
     def finish(self, stream: int) -> None:
@@ -317,7 +318,8 @@ class Scheduler:
     def _worker_for(self, plan: StreamPlan, due_at: float, now: float) -> str | None:
         """An idle worker, or a seat beside others for what is needed soon."""
         near = self._fifo or due_at - now < self._limits.near_s
-        return self._seats.choose(self._renders, now, is_first=self._fifo or plan.is_first, beside_others=near)
+        is_first, avoid = self._fifo or plan.is_first, plan.waiting[0].avoid
+        return self._seats.choose(self._renders, now, is_first=is_first, beside_others=near, avoid=avoid)
 
     def _start(self, stream: int, plan: StreamPlan, worker: str, now: float) -> Assignment:
         due_at = self._due(plan, now)

@@ -6,7 +6,7 @@ it turn to whoever needs it most.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -101,15 +101,16 @@ class Seats:
     # Decisions
 
     def choose(
-        self, renders: Mapping[int, RenderPlan], now: float, *, is_first: bool, beside_others: bool
+        self, renders: Mapping[int, RenderPlan], now: float, *, is_first: bool, beside_others: bool, avoid: str = ""
     ) -> str | None:
         """The worker for a sentence: an idle one, else, if it is needed that soon, a free seat."""
         if self._idle:
-            return min(islice(self._idle.values(), _LOOKED_AT), key=lambda one: one.speed.real_time_factor or 0.0).name
+            idle = _others(islice(self._idle.values(), _LOOKED_AT), avoid)
+            return min(idle, key=lambda one: one.speed.real_time_factor or 0.0).name
         if not beside_others:
             return None
         seats = (one for one in self._beside.values() if is_first or len(one.open) < one.capacity - self._reserve(one))
-        loads = [(len(one.open), one) for one in islice(seats, _LOOKED_AT)]
+        loads = [(len(one.open), one) for one in _others(islice(seats, _LOOKED_AT), avoid)]
         if not loads:
             return None
         fewest = min(load for load, _ in loads)
@@ -161,3 +162,9 @@ class Seats:
             )
             for worker in self._workers.values()
         ]
+
+
+def _others(workers: Iterable[_Worker], avoid: str) -> list[_Worker]:
+    """Without the one to avoid, unless there is no other."""
+    workers = list(workers)
+    return [worker for worker in workers if worker.name != avoid] or workers

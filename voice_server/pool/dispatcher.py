@@ -98,10 +98,10 @@ class Dispatcher:
         if self._sinks.get((stream, sentence)) is sink and self._scheduler.waiting(stream) == 1:
             self._skip_line(stream, sentence, sink)
 
-    def retry(self, stream: int, sentence: int, sink: RenderSink) -> None:
-        """Render a sentence again, before its successors."""
+    def retry(self, stream: int, sentence: int, sink: RenderSink, avoid: str = "") -> None:
+        """Render a sentence again, before its successors; by another worker than `avoid`, if one is free."""
         self._sinks[stream, sentence] = sink
-        self._scheduler.retry(stream, sentence, sink.chars, self._loop.time())
+        self._scheduler.retry(stream, sentence, sink.chars, self._loop.time(), avoid)
         self._pump()
 
     def finish(self, stream: int) -> None:

@@ -70,6 +70,7 @@ class Sentence:
         self.spoken = spoken
         self._owner = owner
         self.truncated = False  # the engine hit its length cap
+        self.worker = ""  # of the latest attempt
         self._attempts = 0
         self._deaths = 0
         self._exact = False
@@ -88,6 +89,7 @@ class Sentence:
         return self._owner.request_for(self.spoken)
 
     def on_started(self, worker: str, ready: Ready) -> None:
+        self.worker = worker
         self._attempts += 1
         self._rate, self._audio_s = ready.sample_rate, 0.0
         self._exact = ready.deterministic

@@ -273,7 +273,7 @@ class Stream:
     def on_sentence_retry(self, sentence: Sentence, *, exact: bool) -> None:
         self._reorder.restart(sentence.index, exact=exact)
         self._report_undelivered(0.0)
-        self._dispatcher.retry(self._id, sentence.index, sentence)
+        self._dispatcher.retry(self._id, sentence.index, sentence, avoid=sentence.worker)
 
     def on_sentence_poisonous(self, sentence: Sentence) -> None:
         self._poisonous += 1
