@@ -55,7 +55,7 @@ async def test_describe(tone_port: int, report: Report) -> None:
             info = Info.from_event(await client.read_event())
         (program,) = info.tts
         assert program.supports_synthesize_streaming
-        assert [(voice.name, voice.languages) for voice in program.voices][0] == ("tone", ["en"])
+        assert (program.voices[0].name, program.voices[0].languages) == ("tone", ["en"])
 
 
 async def test_synthesize(tone_port: int, report: Report) -> None:
