@@ -73,8 +73,10 @@ def test_all_ports_are_drained_together(tmp_path: Path) -> None:
             heard = {"a": Heard()}
             while not heard["a"].frames:
                 await hear_one(ws, heard)
+            ports = (server.port, *addresses(server).values())
+            assert not any(map(is_refused, ports))
             server.send(signal.SIGTERM)
-            for other in (server.port, *addresses(server).values()):
+            for other in ports:
                 await asyncio.to_thread(wait_until, lambda other=other: is_refused(other), f"{other} is closed")
             assert not is_gone(psutil.Process(server.pid))
             audio = (await hear(ws, heard))["a"].audio
