@@ -64,7 +64,9 @@ def test_silence_behind_a_sound_is_not_held_back() -> None:
 
 
 def test_a_click_is_too_short_for_a_sentence_however_much_silence_surrounds_it() -> None:
-    assert "too short" in judged(SILENCE, SPEECH[: int(0.09 * RATE) * 2], SILENCE)
+    click = SPEECH[: int(0.09 * RATE) * 2]
+    assert "too short" in judged(SILENCE, click, SILENCE)
+    assert "too short" in judged(SILENCE + click + SILENCE)
 
 
 def test_the_shortest_word_may_be_short() -> None:

@@ -45,6 +45,10 @@ def test_a_second_sentence_follows_in_the_clients_own_white_space() -> None:
     assert transcript("One.\n\n", SECOND).heard(2.1).text == "One.\n\nFive"
 
 
+def test_white_space_before_a_sentence_is_not_taken_for_its_words() -> None:
+    assert transcript("One. ", "   Five six").heard(4.0).text == "One.    Five six"
+
+
 def test_what_is_never_spoken_between_two_sentences_is_part_of_the_text() -> None:
     made = Transcript()
     for index, piece in enumerate(["Look: ", "```x = 1``` ", "Done. "]):

@@ -97,7 +97,6 @@ class Listening:
         for answer in self._answers:
             self._judge(answer)
         self._answers = deque(_Answer() for _ in self._answers)
-        self._played.clear()
         self._plays_until = 0.0
 
     # Audio: the first answer

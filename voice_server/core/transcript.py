@@ -66,7 +66,6 @@ class Transcript:
 
     def _reach(self, sentence: _Sentence, heard_s: float) -> int:
         """How many characters of a sentence belong to words that have begun."""
-        heard_s = min(heard_s, sentence.delivered_s)
         duration_s = sentence.duration_s
         if duration_s is None:
             duration_s = max(sentence.delivered_s, len(sentence.text) * self._seconds_per_char)
