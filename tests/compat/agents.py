@@ -112,6 +112,8 @@ async def pipecat_agent(service: FrameProcessor) -> AsyncIterator[Agent]:
     await runner.add_workers(worker)
     running = asyncio.create_task(runner.run())
     await asyncio.wait_for(started.wait(), TIMEOUT_S)
-    yield Agent(worker, ear)
-    await worker.queue_frame(EndFrame())
-    await asyncio.wait_for(running, TIMEOUT_S)
+    try:
+        yield Agent(worker, ear)
+    finally:  # also after a failure: a pipeline cannot be cancelled from outside, its test would hang
+        await worker.queue_frame(EndFrame())
+        await asyncio.wait_for(running, TIMEOUT_S)
