@@ -21,9 +21,9 @@ CLONER = f"{Path(__file__).parents[1] / 'cloner.py'}:Cloner"
 
 
 def _config() -> BackendConfig:
-    return replace(
-        tone_config(), name="cloner", adapter=CLONER, opts={}, aliases={}, voice="default", limits=FAST_WORKER
-    )
+    """An engine whose own voice is silence, and means it."""
+    named = replace(tone_config(), name="cloner", adapter=CLONER, opts={}, aliases={}, limits=FAST_WORKER)
+    return replace(named, voice="default", guard=False)
 
 
 async def test_a_dropped_file_is_a_voice_within_two_seconds_and_gone_when_removed(
