@@ -12,11 +12,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 import websockets
 
-from tests.harness import FAST, ask, eventually, read_answer, running_server, say, tone_bytes, tone_config
+from tests.harness import FAST, TIMEOUT_S, ask, eventually, read_answer, running_server, say, tone_bytes, tone_config
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_leaks")]
 
@@ -125,6 +126,17 @@ async def test_a_stream_that_no_worker_takes_is_told_so_and_then_turned_away(ton
     assert answer.of_type("queued")[0] == {"type": "queued", "position": 1, "reason": "busy"}
     assert answer.codes == ["overloaded"]
     assert answer.close_code == 1013
+
+
+async def test_a_whole_file_waits_longer_than_a_listener_would(tone_python: Path) -> None:
+    limits = replace(FAST, stream=replace(FAST.stream, queue_wait_s=0.1))
+    async with running_server(tone_config(speed_rtf=0.5), tone_python, limits=limits) as server:
+        async with websockets.connect(f"{server.ws}/stream-tokens") as busy:
+            await say(busy, {"token": LONG, "done": True})
+            await read_answer(busy, until="generating")
+            async with httpx.AsyncClient() as http:
+                response = await http.post(f"{server.http}/tts", json={"text": TEXT}, timeout=TIMEOUT_S)
+    assert response.status_code == 200
 
 
 async def test_the_token_is_wanted_at_every_door_but_health(tone_python: Path) -> None:

@@ -46,6 +46,7 @@ class StreamLimits:
     ping_s: float = 20.0  # WebSocket ping interval, and the wait for its pong
     idle_s: float = 300.0  # silence with nothing to say; a model may think long before its first token
     file_slack_s: float = 30.0  # a whole file's sentences are due so much later than a listener's: nobody hears them
+    file_wait_s: float = 120.0  # as queue_wait_s, of a whole file: it comes after every listener, and is urgent in 30 s
     file_share: float = 0.1  # of the workers' time that files may claim from listeners when they are overdue
     queue_wait_s: float = 15.0  # a first sentence that no worker took by then is refused: fail fast
     queued_every_s: float = 1.0  # between two looks at the line, for a client that waits in it

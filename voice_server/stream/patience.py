@@ -16,19 +16,21 @@ from voice_server.pool.dispatcher import Dispatcher
 
 
 class Patience:
-    """Of one stream. `tell` is called with what the client shall know, `give_up` once, when patience is over."""
+    """Of one stream, for `wait_s`. `tell` gets what the client shall know; `give_up` comes once, when it is over."""
 
     def __init__(
         self,
         dispatcher: Dispatcher,
         stream: int,
         limits: StreamLimits,
+        wait_s: float,
         tell: Callable[[SentenceQueued], None],
         give_up: Callable[[VoiceError], None],
     ) -> None:
         self._dispatcher = dispatcher
         self._stream = stream
         self._limits = limits
+        self._wait_s = wait_s
         self._tell = tell
         self._give_up = give_up
         self._loop = asyncio.get_running_loop()
@@ -39,7 +41,7 @@ class Patience:
     def begin(self) -> None:
         """The answer's next sentence was submitted: it may have to wait."""
         if self._timer is None:
-            self._ends_at = self._loop.time() + self._limits.queue_wait_s
+            self._ends_at = self._loop.time() + self._wait_s
             self._look()
 
     def end(self) -> None:
@@ -74,9 +76,9 @@ class Patience:
     def _wait_on(self) -> None:
         now = self._loop.time()
         if not self._dispatcher.has_workers:
-            self._ends_at = now + self._limits.queue_wait_s
+            self._ends_at = now + self._wait_s
         if now >= self._ends_at:
             self.end()
-            self._give_up(Overloaded(f"no worker was free for {self._limits.queue_wait_s:g} s; try again later"))
+            self._give_up(Overloaded(f"no worker was free for {self._wait_s:g} s; try again later"))
         else:
             self._timer = self._loop.call_later(min(self._limits.queued_every_s, self._ends_at - now), self._look)

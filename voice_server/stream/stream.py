@@ -62,7 +62,8 @@ class Stream:
         self._settings = settings
         self._id = self._dispatcher.open_stream(live=settings.live, client=settings.client)
         self._speaker = Speaker(backend)
-        self._patience = Patience(self._dispatcher, self._id, limits.stream, self._emit, self._give_up)
+        wait_s = limits.stream.queue_wait_s if settings.live else limits.stream.file_wait_s
+        self._patience = Patience(self._dispatcher, self._id, limits.stream, wait_s, self._emit, self._give_up)
         self._later = Later(limits.text)  # said after `finish`, for the next answer
         self._splitter = SentenceSplitter(limits.text)
         self._idle_timer: asyncio.TimerHandle | None = None
