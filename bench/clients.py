@@ -239,6 +239,36 @@ class Deepgram(Socket):
         return isinstance(message, str) and json.loads(message)["type"] == "Flushed"
 
 
+class Wyoming:
+    """Events over TCP: a line of JSON that says how many bytes of data and of audio come behind it."""
+
+    name = "TCP Wyoming"
+    codec = "pcm"
+    is_compressed = False
+
+    @asynccontextmanager
+    async def connect(self, gateway: Gateway) -> AsyncIterator[_OpenWyoming]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.wyoming_port)
+        try:
+            yield _OpenWyoming(reader, writer)
+        finally:
+            writer.close()
+
+
+@dataclass(frozen=True)
+class _OpenWyoming:
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def say(self, text: str) -> AsyncIterator[bytes]:
+        self.writer.write(json.dumps({"type": "synthesize", "data": {"text": text}}).encode() + b"\n")
+        while (event := json.loads(await self.reader.readline()))["type"] != "audio-stop":
+            await self.reader.readexactly(event.get("data_length") or 0)
+            audio = await self.reader.readexactly(event.get("payload_length") or 0)
+            if event["type"] == "audio-chunk":
+                yield audio
+
+
 def _speech(format: str, **more: str) -> dict[str, Any]:
     return {"model": "tts-1", "voice": "alloy", "response_format": format, **more}
 
@@ -252,6 +282,7 @@ DOORS: list[Door] = [
     ElevenLabsMany(),
     Cartesia(),
     Deepgram(),
+    Wyoming(),
     Sse("POST speech, sse, pcm", _SPEECH, "pcm", _speech("pcm", stream_format="sse")),
     *(Http(f"POST speech, {format}", _SPEECH, format, _speech(format)) for format in ("pcm", "wav", "flac")),
     *(Http(f"POST speech, {format}", _SPEECH, format, _speech(format)) for format in ("mp3", "opus", "aac")),

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.clients import DOORS, Absent, Door
-from bench.gateway import Gateway, machine, running_gateway
+from bench.gateway import Gateway, free_port, machine, serving
 from bench.sounds import RATE, decode, likeness, owed
 
 TEXT = "Hello there, this is the first sentence."
@@ -140,7 +140,8 @@ def _row(door: Door, values: Iterable[float], yardstick: float) -> dict[str, flo
 
 
 async def measure(rounds: int, clients: int) -> int:
-    with running_gateway(workers=2) as gateway:
+    tone = {"adapter": "voice_server.backends.tone:ToneBackend", "workers": 2}
+    with serving(tone, wyoming_port=free_port()) as gateway:
         doors = await present(gateway)
         seconds = await first_audio(gateway, doors, rounds)
         complaints = await crowd(gateway, doors, clients)

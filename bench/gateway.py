@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ _STOP_S = 60  # the gateway lets running answers finish for 30 s
 class Gateway:
     pid: int
     port: int
+    wyoming_port: int = 0
 
     @property
     def ws(self) -> str:
@@ -40,18 +42,19 @@ def running_gateway(workers: int, connections: int = 2000, **options: Any) -> It
 
 
 @contextmanager
-def serving(backend: dict[str, Any], connections: int = 2000) -> Iterator[Gateway]:
-    """Any backend, as backends.yaml describes one."""
+def serving(backend: dict[str, Any], connections: int = 2000, wyoming_port: int = 0) -> Iterator[Gateway]:
+    """Any backend, as backends.yaml describes one. `wyoming_port`: 0 is none."""
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "bench.yaml"
         config.write_text(json.dumps({"backends": {"bench": backend}}))  # JSON is YAML
         flags = ["--config", str(config), "--backend", "bench", "--port", "0"]
         limits = ["--connections-per-address", str(connections)]
+        more = ["--listen", f"wyoming=127.0.0.1:{wyoming_port}"] if wyoming_port else []
         process = subprocess.Popen(
-            [sys.executable, "-m", "voice_server", *flags, *limits], stderr=subprocess.PIPE, text=True
+            [sys.executable, "-m", "voice_server", *flags, *limits, *more], stderr=subprocess.PIPE, text=True
         )
         try:
-            yield Gateway(process.pid, _port(process))
+            yield Gateway(process.pid, _port(process), wyoming_port)
         finally:
             process.send_signal(signal.SIGTERM)
             process.communicate(timeout=_STOP_S)
@@ -76,6 +79,11 @@ def _wait_ready(port: int) -> None:
         except urllib.error.HTTPError:
             time.sleep(0.1)
     raise SystemExit("the backend did not become ready")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 def machine() -> str:
