@@ -182,7 +182,10 @@ async def test_pipecat_is_interrupted_and_speaks_on(server: CompatServer, report
             assert agent.ear.audio == tone_bytes(*SENTENCES)
             await agent.interrupt("This is never heard to its end. " * 20)
             await agent.speak(SENTENCES[1])
-            assert agent.ear.audio == tone_bytes(SENTENCES[1])
+            heard, said = agent.ear.audio, tone_bytes(SENTENCES[1])
+        # Deepgram's audio has no ids: pipecat takes what was on its way when it sent Clear for the next turn's.
+        assert heard.endswith(said)
+        assert len(heard) - len(said) < RATE  # half a second
 
 
 async def test_pipecat_says_the_last_word(server: CompatServer, report: Report, hear: Callable[[Sound], str]) -> None:

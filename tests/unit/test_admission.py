@@ -4,12 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voice_server.core.admission import Listener, carries, wait_s
+from voice_server.core.admission import Demand, Listener
 
 SLICE_S = 0.05
 DRY = Listener(slack_s=0.0, left_s=10.0)
 SECONDS = st.floats(0.0, 30.0)
 LISTENERS = st.lists(st.builds(Listener, SECONDS, st.floats(0.1, 30.0)), min_size=1, max_size=6)
+
+
+def carries(listeners: list[Listener], rate: float, spare_s: float = 0.0) -> bool:
+    return Demand(listeners, spare_s).is_carried(rate)
 
 
 @pytest.mark.parametrize(("count", "rate", "fits"), [(4, 4.0, True), (5, 4.0, False), (1, 0.9, False), (1, 1.0, True)])
@@ -74,13 +78,25 @@ def driest_s(listeners: list[Listener], rate: float) -> float:
 
 def test_the_wait_is_until_all_before_fit_too() -> None:
     inside = [Listener(0.0, 6.0)]
-    assert wait_s(inside, [10.0], 1.0, 0.0) == pytest.approx(6.0, abs=0.1)
-    assert wait_s(inside, [10.0, 10.0], 1.0, 0.0) > 15.0
+    assert Demand(inside).wait_s([10.0], 1.0) == pytest.approx(6.0, abs=0.1)
+    assert Demand(inside).wait_s([10.0, 10.0], 1.0) > 15.0
 
 
 def test_there_is_no_wait_where_there_is_room() -> None:
-    assert wait_s([DRY], [10.0], 2.0, 0.0) == pytest.approx(0.0, abs=0.1)
+    assert Demand([DRY]).wait_s([10.0], 2.0) == pytest.approx(0.0, abs=0.1)
 
 
 def test_a_hopeless_wait_is_a_minute() -> None:
-    assert wait_s([Listener(0.0, 1000.0)], [10.0], 0.5, 0.0) == 60.0
+    assert Demand([Listener(0.0, 1000.0)]).wait_s([10.0], 0.5) == 60.0
+
+
+def test_one_more_is_taken_only_if_all_are_carried_and_counts_from_then_on() -> None:
+    demand = Demand([DRY])
+    assert not demand.take(DRY, 1.9)
+    assert demand.take(DRY, 2.0)
+    assert not demand.take(DRY, 2.9)
+    assert demand.is_carried(2.0)
+
+
+def test_who_is_alone_is_taken_whatever_the_speed() -> None:
+    assert Demand(()).take(DRY, 0.1)

@@ -16,10 +16,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 RECOVER_S = 5.0  # about a sentence
 _TRIES = 10  # halvings: an estimate of a minute to 60 ms
 _LONGEST_S = 60.0
 _NOISE = 1e-9
+
+_Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,29 +33,52 @@ class Listener:
     left_s: float  # of audio that has to be made
 
 
-def carries(listeners: Iterable[Listener], rate: float, spare_s: float = 0.0) -> bool:
-    """Whether nobody runs dry at `rate` seconds of audio per second."""
-    changes = sorted(change for listener in listeners for change in _needs(listener, spare_s))
-    needed, slope, before = 0.0, 0.0, 0.0
-    for at, change in changes:
-        needed += slope * (at - before)
-        if change < 0 and needed > rate * at + _NOISE:
+class Demand:
+    """What listeners need, as seconds of audio per second over time. One more costs a pass over all of them."""
+
+    def __init__(self, listeners: Iterable[Listener], spare_s: float = 0.0) -> None:
+        self._spare_s = spare_s
+        self._at = self._by = np.zeros(0)  # instants, and by how much the need changes there
+        self._at, self._by = self._with(listeners)
+
+    def __len__(self) -> int:
+        return len(self._at)
+
+    def is_carried(self, rate: float) -> bool:
+        """Whether nobody runs dry at `rate` seconds of audio per second."""
+        return _is_carried(self._at, self._by, rate)
+
+    def take(self, listener: Listener, rate: float) -> bool:
+        """Whether one more is carried, too; then it belongs to them. Who is alone always is."""
+        at, by = self._with([listener])
+        if len(self) and not _is_carried(at, by, rate):
             return False
-        slope, before = slope + change, at
-    return True
+        self._at, self._by = at, by
+        return True
+
+    def wait_s(self, newcomers_left_s: Sequence[float], rate: float) -> float:
+        """In how many seconds so many more could all be served beside these; at most a minute."""
+        early, late = 0.0, _LONGEST_S
+        for _ in range(_TRIES):
+            middle = (early + late) / 2
+            if _is_carried(*self._with(Listener(middle, left_s) for left_s in newcomers_left_s), rate):
+                late = middle
+            else:
+                early = middle
+        return late
+
+    def _with(self, listeners: Iterable[Listener]) -> tuple[_Floats, _Floats]:
+        more = np.array([change for one in listeners for change in _needs(one, self._spare_s)], np.float64)
+        at = np.concatenate([self._at, more.reshape(-1, 2)[:, 0]])
+        by = np.concatenate([self._by, more.reshape(-1, 2)[:, 1]])
+        order = np.argsort(at, kind="stable")
+        return at[order], by[order]
 
 
-def wait_s(listeners: Sequence[Listener], newcomers_left_s: Sequence[float], rate: float, spare_s: float) -> float:
-    """In how many seconds these newcomers can all be served beside the listeners; at most a minute."""
-    early, late = 0.0, _LONGEST_S
-    for _ in range(_TRIES):
-        middle = (early + late) / 2
-        newcomers = [Listener(middle, left_s) for left_s in newcomers_left_s]
-        if carries([*listeners, *newcomers], rate, spare_s):
-            late = middle
-        else:
-            early = middle
-    return late
+def _is_carried(at: _Floats, by: _Floats, rate: float) -> bool:
+    needed = np.zeros(len(at))
+    needed[1:] = np.cumsum(np.cumsum(by)[:-1] * np.diff(at))
+    return not bool(np.any((needed > rate * at + _NOISE) & (by < 0)))
 
 
 def _needs(listener: Listener, spare_s: float) -> Iterator[tuple[float, float]]:

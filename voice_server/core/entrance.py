@@ -5,9 +5,10 @@ Pure. It reads the streams, seats and rates of speech of its scheduler, and chan
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
-from voice_server.core.admission import Listener, carries, wait_s
+from voice_server.core.admission import Demand, Listener
 from voice_server.core.limits import StreamLimits
 from voice_server.core.lobby import Lobby
 from voice_server.core.plan import StreamPlan
@@ -24,15 +25,17 @@ class Entrance:
         self._rate = rate
         self._lobby = Lobby()
         self._answer_s = Mean()  # of audio in a whole answer
-        self._look_at = 0.0
+        self._demand = Demand(())  # of those inside, as it was when somebody last looked
+        self._demand_at = -math.inf
+        self._full_until = -math.inf
 
     def __contains__(self, stream: int) -> bool:
         """Whether it waits outside."""
         return stream in self._lobby
 
     def look_again(self) -> None:
-        """Something has changed: somebody left, or a worker came."""
-        self._look_at = 0.0
+        """Something has changed a lot: a worker came."""
+        self._demand_at = self._full_until = -math.inf
 
     def come(self, stream: int, plan: StreamPlan) -> None:
         self._lobby.come(stream, plan.client)
@@ -49,7 +52,6 @@ class Entrance:
         if plan.is_admitted:
             plan.is_admitted = False
             self._lobby.leave(plan.client)
-            self.look_again()
 
     def leave_if_done(self, plan: StreamPlan) -> None:
         if plan.is_complete and plan.is_idle:
@@ -60,16 +62,14 @@ class Entrance:
     def let_in(self, now: float) -> list[int]:
         """Let in whom the workers can carry; somebody always, when nobody is inside."""
         let_in: list[int] = []
-        if not self._lobby or now < self._look_at or not self._seats.count:
+        if not self._lobby or now < self._full_until or not self._seats.count:
             return let_in
-        listeners = self._listeners(now)
+        self._look(now)
         while self._lobby:
             stream = self._lobby.next
-            newcomer = Listener(0.0, self._left_s(self._streams[stream]))
-            if listeners and not carries([*listeners, newcomer], self._supply, self._spare_s):
-                self._look_at = now + self._limits.look_s
+            if not self._demand.take(Listener(0.0, self._left_s(self._streams[stream])), self._supply):
+                self._full_until = now + self._look_s
                 break
-            listeners.append(newcomer)
             self.enter(stream, self._streams[stream])
             let_in.append(stream)
         return let_in
@@ -78,11 +78,13 @@ class Entrance:
 
     def place(self, stream: int, now: float) -> Place:
         order = self._lobby.order
-        before = order[: order.index(stream) + 1]
+        position = order.index(stream) + 1
         if not self._seats.is_measured:
-            return Place(len(before), None)
-        newcomers = [self._left_s(self._streams[other]) for other in before]
-        return Place(len(before), wait_s(self._listeners(now), newcomers, self._supply, self._spare_s))
+            return Place(position, None)
+        self._look(now)
+        before = order[: min(position, self._limits.waits_counted)]
+        wait_s = self._demand.wait_s([self._left_s(self._streams[other]) for other in before], self._supply)
+        return Place(position, wait_s * position / len(before))
 
     def places(self, now: float) -> dict[int, Place]:
         """The last one's wait is worked out; the others' are in proportion."""
@@ -93,6 +95,15 @@ class Entrance:
         return {stream: Place(number, last.eta_s * number / len(order)) for number, stream in enumerate(order, 1)}
 
     # What there is, and what is needed
+
+    def _look(self, now: float) -> None:
+        """At everyone inside. Not too often: it takes time, and those let in meanwhile are known."""
+        if now >= self._demand_at + self._look_s:
+            self._demand, self._demand_at = Demand(self._listeners(now), self._spare_s), now
+
+    @property
+    def _look_s(self) -> float:
+        return self._limits.look_s * (1.0 + len(self._demand) / self._limits.looked_at)
 
     @property
     def _supply(self) -> float:

@@ -11,7 +11,6 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import islice
 
 from voice_server.core.snapshot import Place, RenderState, StreamState
 
@@ -132,13 +131,20 @@ class StreamPlan:
     @property
     def _head(self) -> float:
         """The first sentence that is not complete."""
-        opened = (render.sentence for render in self.open.values())
-        return min((*opened, *(first.sentence for first in islice(self.waiting, 1))), default=math.inf)
+        first = self.waiting[0].sentence if self.waiting else math.inf
+        for render in self.open.values():
+            first = min(first, render.sentence)
+        return first
 
     def _ready_s(self, sentence: float) -> float:
         """Of audio that is rendered and comes before the rest of a sentence."""
-        later = sum(render.audio_s for render in self.open.values() if render.sentence > sentence)
-        later += sum(audio_s for other, audio_s in self.ended.items() if other > sentence)
+        later = 0.0
+        for render in self.open.values():
+            if render.sentence > sentence:
+                later += render.audio_s
+        for other, audio_s in self.ended.items():
+            if other > sentence:
+                later += audio_s
         return max(0.0, self.undelivered_s - later)
 
     def _needed_at(self, sentence: int, now: float, seconds: Seconds) -> float:
