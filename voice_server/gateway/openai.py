@@ -13,8 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from voice_server.core import captions, pcm
 from voice_server.core import openai_protocol as protocol
-from voice_server.core.errors import BackendUnavailable, UnknownVoice, VoiceError
-from voice_server.core.limits import Limits
+from voice_server.core.errors import UnknownVoice, VoiceError
 from voice_server.gateway.bodies import read_body
 from voice_server.gateway.encoders import CONTENT_TYPES, Encoder, content_type, encode_whole, encoder, is_costly
 from voice_server.gateway.house import House
@@ -22,6 +21,7 @@ from voice_server.gateway.openapi import told
 from voice_server.gateway.security import address_of
 from voice_server.gateway.speech import Wanted, audio_of, collect
 from voice_server.gateway.streamed_speech import StreamedSpeech
+from voice_server.gateway.visits import until_ready
 from voice_server.stream.backend import Backend
 from voice_server.stream.stream import StreamSettings
 
@@ -110,18 +110,11 @@ async def _wanted(asked: protocol.SpokenRequest, house: House) -> tuple[Backend,
     """Who is to speak, and what. Waits for a backend that is loading, as long as for one that is busy."""
     protocol.check(asked, house.limits)
     backend = house.backend(asked.backend or protocol.backend_of(asked.model or "", house.backends))
-    await _until_ready(backend, house.limits)
+    await until_ready(backend, house.limits)
     voice = _voice(backend, protocol.voice_of(asked))
     can_design = backend.can_design(voice and backend.resolve_voice(voice))
     options = protocol.options_of(asked, backend.config.opts, can_design=can_design)
     return backend, Wanted(asked.input, voice, options)
-
-
-async def _until_ready(backend: Backend, limits: Limits) -> None:
-    try:
-        await asyncio.wait_for(backend.pool.until_ready(), limits.stream.queue_wait_s)
-    except asyncio.TimeoutError:
-        raise BackendUnavailable(f"{backend.name} is still loading; try again in a few seconds") from None
 
 
 def _voice(backend: Backend, name: str) -> str:

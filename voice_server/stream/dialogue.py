@@ -24,11 +24,9 @@ class Dialogue:
         self._limits = limits
         self._done_said = False
 
-    def take(self, text: str | None) -> None:
-        """A message of the client; None is a binary one."""
+    def take(self, text: str) -> None:
+        """A message of the client."""
         try:
-            if text is None:
-                raise BadMessage("a message is JSON text, not binary")
             said = protocol.decode(text, self._limits)
         except VoiceError as error:
             self._outbox.put(Problem(error))
