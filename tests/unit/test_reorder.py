@@ -80,7 +80,7 @@ def test_a_pause_belongs_to_the_sentence_behind_it() -> None:
     made.push(0, LOUD)
     made.close(0)
     assert made.push(1, LOUD) == [SentenceStarted(1, "text 1", 1 / RATE), AudioChunk(1, PAUSE), AudioChunk(1, LOUD)]
-    assert made.close(1) == [SentenceEnded(1, PAUSE_S + 1 / RATE)]
+    assert made.close(1) == [SentenceEnded(1, PAUSE_S + 1 / RATE, lead_s=PAUSE_S)]
 
 
 def test_a_sentence_tells_how_much_of_the_answer_came_before_it() -> None:

@@ -135,3 +135,9 @@ def test_a_sentence_of_which_nothing_is_spoken_is_shared_out_evenly() -> None:
 
 def test_a_text_without_a_word_has_no_times() -> None:
     assert word_times(" \n", 1.0) == []
+
+
+def test_a_pause_before_the_words_moves_them_and_takes_none_of_their_time() -> None:
+    plain, late = word_times("One more word.", 1.0), word_times("One more word.", 1.5, 0.5)
+    assert [(word.start_s + 0.5, word.end_s + 0.5) for word in plain] == [(word.start_s, word.end_s) for word in late]
+    assert char_times("One more word.", 1.5, 0.5)[0][0] == 0.5

@@ -44,14 +44,14 @@ def cues(events: Iterable[Event]) -> list[Cue]:
         if isinstance(event, SentenceStarted):
             text = event.text
         elif isinstance(event, SentenceEnded):
-            found += sentence_cues(text, now_s, event.duration_s)
+            found += sentence_cues(text, now_s, event.duration_s, event.lead_s)
             now_s += event.duration_s
     return found
 
 
-def sentence_cues(text: str, start_s: float, duration_s: float) -> list[Cue]:
+def sentence_cues(text: str, start_s: float, duration_s: float, lead_s: float = 0.0) -> list[Cue]:
     """Of a sentence that begins at `start_s`."""
-    lines = _even_lines(text, word_times(text, duration_s))
+    lines = _even_lines(text, word_times(text, duration_s, lead_s))
     groups = [lines[at : at + _LIMITS.lines] for at in range(0, len(lines), _LIMITS.lines)]
     return [
         Cue(start_s + group[0].start_s, start_s + group[-1].end_s, tuple(line.text for line in group))

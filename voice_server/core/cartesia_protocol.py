@@ -182,8 +182,8 @@ class Replies:
                 self._sentence = (text, duration_s(self._sent_bytes, self._format.sample_rate))
             case AudioChunk(_, pcm):
                 return self._chunks(pcm)
-            case SentenceEnded(_, seconds) if self._timestamps:
-                return [self._words(seconds)]
+            case SentenceEnded() if self._timestamps:
+                return [self._words(event)]
             case Problem(EmptyText()):
                 pass  # a part without a word; whether all of it was is seen at the end
             case Problem(error):
@@ -208,9 +208,9 @@ class Replies:
         data = base64.b64encode(to_raw(pcm, self._format.raw)).decode()
         return _message("chunk", self._context_id, data=data, flush_id=self._flush_id, step_time=0)
 
-    def _words(self, seconds: float) -> str:
+    def _words(self, ended: SentenceEnded) -> str:
         text, begin_s = self._sentence
-        words = word_times(text, seconds)
+        words = word_times(text, ended.duration_s, ended.lead_s)
         times = {
             "words": [word.word for word in words],
             "start": [round(begin_s + word.start_s, 3) for word in words],

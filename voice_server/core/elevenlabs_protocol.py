@@ -160,14 +160,14 @@ class Timeline:
             self._text = event.text
         if not isinstance(event, SentenceEnded):
             return None
-        alignment = align(self._text, self._begin_s, event.duration_s)
+        alignment = align(self._text, self._begin_s, event.duration_s, event.lead_s)
         self._begin_s += event.duration_s
         return alignment
 
 
-def align(text: str, begin_s: float, duration_s: float) -> Alignment:
+def align(text: str, begin_s: float, duration_s: float, lead_s: float = 0.0) -> Alignment:
     """A space without length comes last: clients take a word for complete when they see what ends it."""
-    times = [*char_times(text, duration_s), (duration_s, 0.0)]
+    times = [*char_times(text, duration_s, lead_s), (duration_s, 0.0)]
     starts_s = [begin_s + start_s for start_s, _ in times]
     return Alignment(begin_s, [*text, " "], starts_s, [*starts_s[1:], begin_s + duration_s])
 

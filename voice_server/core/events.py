@@ -62,6 +62,7 @@ class SentenceEnded:
     index: int
     duration_s: float
     truncated: bool = False  # the engine hit its length cap
+    lead_s: float = 0.0  # of it, the pause before its words
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,9 +115,9 @@ class Listening:
         if answer.onset.push(chunk.pcm):
             self._tell_onset(answer, sample_rate)
 
-    def sentence_ended(self, sentence: int, duration_s: float) -> None:
+    def sentence_ended(self, sentence: int, duration_s: float, lead_s: float = 0.0) -> None:
         """The socket took all of it."""
-        self._answers[0].transcript.ended(sentence, duration_s)
+        self._answers[0].transcript.ended(sentence, duration_s, lead_s)
 
     def ended(self) -> None:
         """The socket took the answer's last word."""

@@ -159,7 +159,8 @@ class ReorderBuffer:
             size = sentence.pause_bytes + sentence.released_bytes
             duration_s = audio.duration_s(size, self._sample_rate)
             self._ended_bytes += size
-            events.append(SentenceEnded(self._head, duration_s, sentence.truncated))
+            lead_s = audio.duration_s(sentence.pause_bytes, self._sample_rate)
+            events.append(SentenceEnded(self._head, duration_s, sentence.truncated, lead_s))
         if sentence.problem:
             events.append(Problem(sentence.problem, self._head))
         del self._sentences[self._head]

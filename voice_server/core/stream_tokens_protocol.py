@@ -107,7 +107,7 @@ class Teller:
         if isinstance(event, SentenceStarted):
             self._text = event.text
         if words and isinstance(event, SentenceEnded):
-            told = [_word(word) for word in word_times(self._text, event.duration_s)]
+            told = [_word(word) for word in word_times(self._text, event.duration_s, event.lead_s)]
             return _encoder.encode({**message_of(event), "words": told}).decode()
         return encode(event)
 

@@ -50,29 +50,30 @@ class WordTime:
     end: int
 
 
-def word_times(text: str, duration_s: float) -> list[WordTime]:
-    """The words of a sentence, and when each of them is heard."""
+def word_times(text: str, duration_s: float, lead_s: float = 0.0) -> list[WordTime]:
+    """The words of a sentence, and when each of them is heard; `lead_s` of its duration is a pause before them."""
     places = list(_WORD.finditer(text))
     if not places:
         return []
-    spans = _spans([place[0] for place in places], text, duration_s)
+    spans = _spans([place[0] for place in places], text, duration_s - lead_s)
     return [
-        WordTime(place[0], start_s, end_s, *place.span()) for place, (start_s, end_s) in zip(places, spans, strict=True)
+        WordTime(place[0], lead_s + start_s, lead_s + end_s, *place.span())
+        for place, (start_s, end_s) in zip(places, spans, strict=True)
     ]
 
 
-def char_times(text: str, duration_s: float) -> list[tuple[float, float]]:
+def char_times(text: str, duration_s: float, lead_s: float = 0.0) -> list[tuple[float, float]]:
     """Of each character of the text, when it begins and how long it lasts: an even share of its word, or of a pause."""
     return [
         (start_s, end_s - start_s)
-        for span_start_s, span_end_s, count in _stretches(text, duration_s)
+        for span_start_s, span_end_s, count in _stretches(text, duration_s, lead_s)
         for start_s, end_s in pairwise(_even(span_start_s, span_end_s, count))
     ]
 
 
-def _stretches(text: str, duration_s: float) -> Iterator[tuple[float, float, int]]:
+def _stretches(text: str, duration_s: float, lead_s: float) -> Iterator[tuple[float, float, int]]:
     """The text as words and gaps: when each begins and ends, and its number of characters."""
-    words = word_times(text, duration_s)
+    words = word_times(text, duration_s, lead_s)
     place, now_s = 0, 0.0
     for word, following in zip_longest(words, words[1:]):
         yield now_s, word.start_s, word.begin - place

@@ -29,6 +29,7 @@ class _Sentence:
     begin: int  # offset into the answer
     delivered_s: float = 0.0
     duration_s: float | None = None  # None: it has not ended
+    lead_s: float = 0.0  # of it, the pause before its words
 
 
 class Transcript:
@@ -51,9 +52,10 @@ class Transcript:
     def delivered(self, index: int, audio_s: float) -> None:
         self._sentences[index].delivered_s += audio_s
 
-    def ended(self, index: int, duration_s: float) -> None:
+    def ended(self, index: int, duration_s: float, lead_s: float = 0.0) -> None:
         if index in self._sentences:  # else it was on its way when its answer was dropped
             self._sentences[index].duration_s = duration_s
+            self._sentences[index].lead_s = lead_s
 
     def heard(self, heard_s: float) -> Heard:
         """After `heard_s` of the audio that was delivered."""
@@ -71,7 +73,8 @@ class Transcript:
             duration_s = max(sentence.delivered_s, len(sentence.text) * self._seconds_per_char)
         elif heard_s >= duration_s:
             return len(sentence.text)
-        return max((word.end for word in word_times(sentence.text, duration_s) if word.start_s < heard_s), default=0)
+        words = word_times(sentence.text, duration_s, sentence.lead_s)
+        return max((word.end for word in words if word.start_s < heard_s), default=0)
 
     @property
     def _seconds_per_char(self) -> float:

@@ -294,7 +294,7 @@ class Stream:
             self.listening.delivered(event, self.sample_rate, self._loop.time())
             self._report_undelivered(audio.duration_s(len(event.pcm), self.sample_rate))
         elif isinstance(event, SentenceEnded):
-            self.listening.sentence_ended(event.index, event.duration_s)
+            self.listening.sentence_ended(event.index, event.duration_s, event.lead_s)
         elif isinstance(event, AnswerDone):
             self.listening.ended()
 
