@@ -204,9 +204,13 @@ async def _pipecat(server: CompatServer, model: str, text: str) -> tuple[list[ob
     from pipecat.tests.utils import run_test
 
     settings = OpenAITTSService.Settings(voice="alloy", model=model)
-    service = OpenAITTSService(api_key=server.token, base_url=f"{server.http}/v1", settings=settings)
     params = PipelineParams(audio_out_sample_rate=RATE)
-    down, up = await run_test(service, frames_to_send=[TTSSpeakFrame(text)], pipeline_params=params, start_timeout=10.0)
+    async with (
+        openai.DefaultAsyncHttpxClient() as http
+    ):  # pipecat would leave its own to be closed by whichever test is next
+        base_url, said = f"{server.http}/v1", [TTSSpeakFrame(text)]
+        service = OpenAITTSService(api_key=server.token, base_url=base_url, http_client=http, settings=settings)
+        down, up = await run_test(service, frames_to_send=said, pipeline_params=params, start_timeout=10.0)
     return list(down), list(up)
 
 
