@@ -165,7 +165,7 @@ async def _idle(gateway: Gateway) -> websockets.ClientConnection:
 
 def measure_cpu(streams: int, rounds: int, seconds: float) -> dict[str, Sample]:
     with (
-        running_gateway(workers=streams, speed_rtf=1.0) as steady,
+        running_gateway(workers=2 * streams, speed_rtf=1.0) as steady,  # with fewer, not everyone would be let in
         running_gateway(workers=streams, speed_rtf=0.1) as bursts,
         running_relay() as relay,
     ):

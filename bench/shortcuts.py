@@ -32,7 +32,7 @@ from voice_server.stream.backend import Backend
 from voice_server.stream.stream import StreamSettings
 from voice_server.stream.talk import Talk
 
-SENTENCE = "When you come to the office in the morning of day {}, please bring the blue folder with all of the letters."
+SENTENCE = "When you come to the office on day {} of the month, please bring the blue folder with all of the letters."
 
 Round = Callable[[int], Awaitable[tuple[float, float]]]
 

@@ -274,7 +274,9 @@ def accepted(events: list[Event]) -> list[str]:
     return [event.text for event in events if isinstance(event, SentenceAccepted)]
 
 
-@pytest.mark.parametrize("tokens", [[f"{CLAUSE} ", REST], [f"{CLAUSE} {REST} ", "Yes."]], ids=["open", "whole"])
+@pytest.mark.parametrize(
+    "tokens", [[f"{CLAUSE} ", REST], [f"{CLAUSE} {REST} ", "Yes."], [f"{CLAUSE} {REST}"]], ids=["open", "whole", "last"]
+)
 async def test_the_first_clause_of_an_answer_goes_ahead_while_a_worker_is_idle(
     tone_python: Path, tokens: list[str]
 ) -> None:

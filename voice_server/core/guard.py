@@ -52,7 +52,10 @@ class OutputGuard:
         return ""
 
     def _measure(self, pcm: bytes) -> None:
-        begin, end = audio.audible_span(pcm)
+        if self._audible_from is not None and audio.ends_audibly(pcm):  # as speech mostly does
+            begin, end = 0, len(pcm)
+        else:
+            begin, end = audio.audible_span(pcm)
         if end:
             if self._audible_from is None:
                 self._audible_from = self._bytes + begin

@@ -51,6 +51,8 @@ def ends_audibly(pcm: bytes) -> bool:
 def clipped_samples(pcm: bytes) -> int:
     """How many samples are at full scale, up or down."""
     samples = np.frombuffer(pcm, dtype="<i2")
+    if not len(samples) or (samples.max() < _HIGHEST and samples.min() > -_HIGHEST):
+        return 0
     return int(np.count_nonzero((samples == _HIGHEST) | (samples <= -_HIGHEST)))
 
 

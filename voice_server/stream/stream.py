@@ -138,7 +138,7 @@ class Stream:
         if self._finishing:
             self._later.mark(Mark.FLUSH)
         else:
-            self._accept(self._splitter.flush())
+            self._accept(self._hurried(self._splitter.flush()))
 
     def finish(self) -> None:
         """The answer is complete."""
