@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
@@ -15,23 +15,9 @@ from elevenlabs.client import ElevenLabs
 from elevenlabs.core.api_error import ApiError
 from livekit.agents.types import USERDATA_TIMED_TRANSCRIPT
 from livekit.plugins import elevenlabs as livekit_elevenlabs
-from pipecat.frames.frames import (
-    EndFrame,
-    Frame,
-    InterruptionFrame,
-    LLMFullResponseEndFrame,
-    LLMFullResponseStartFrame,
-    LLMTextFrame,
-    TTSAudioRawFrame,
-    TTSStoppedFrame,
-    TTSTextFrame,
-)
-from pipecat.pipeline.pipeline import Pipeline
-from pipecat.pipeline.worker import PipelineParams, PipelineWorker
-from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.services.elevenlabs.tts import ElevenLabsHttpTTSService, ElevenLabsTTSService
-from pipecat.workers.runner import WorkerRunner
 
+from tests.compat.agents import pipecat_agent
 from tests.compat.audio import Sound, assert_lasts, assert_says, decode, from_pcm
 from tests.compat.conftest import CompatServer
 from tests.compat.report import Report
@@ -201,95 +187,29 @@ async def test_livekit_lists_the_voices(server: CompatServer, report: Report) ->
 # pipecat
 
 
-class _Ear(FrameProcessor):
-    """Behind the service: what a listener would get."""
-
-    def __init__(self) -> None:
-        super().__init__(enable_direct_mode=True)
-        self.frames: list[Frame] = []
-
-    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        await super().process_frame(frame, direction)
-        self.frames.append(frame)
-        await self.push_frame(frame, direction)
-
-    def of(self, kind: type[Frame]) -> list[Any]:
-        return [frame for frame in self.frames if isinstance(frame, kind)]
-
-    @property
-    def audio(self) -> bytes:
-        return b"".join(frame.audio for frame in self.of(TTSAudioRawFrame))
-
-    @property
-    def words(self) -> list[str]:
-        return " ".join(frame.text for frame in self.of(TTSTextFrame)).split()
-
-
-@asynccontextmanager
-async def _pipecat(service: FrameProcessor) -> AsyncIterator[tuple[PipelineWorker, _Ear]]:
-    ear = _Ear()
-    params = PipelineParams(audio_out_sample_rate=RATE)
-    worker = PipelineWorker(Pipeline([service, ear]), params=params, cancel_on_idle_timeout=False, enable_rtvi=False)
-    started = asyncio.Event()
-    worker.event_handler("on_pipeline_started")(_setter(started))
-    runner = WorkerRunner(handle_sigint=False)
-    await runner.add_workers(worker)
-    running = asyncio.create_task(runner.run())
-    await asyncio.wait_for(started.wait(), TIMEOUT_S)
-    yield worker, ear
-    await worker.queue_frame(EndFrame())
-    await asyncio.wait_for(running, TIMEOUT_S)
-
-
-def _setter(event: asyncio.Event) -> Callable[..., Any]:
-    async def on_started(worker: Any, frame: Any) -> None:
-        event.set()
-
-    return on_started
-
-
-def _turn(text: str) -> Iterator[Frame]:
-    yield LLMFullResponseStartFrame()
-    yield from (LLMTextFrame(f"{word} ") for word in text.split())
-    yield LLMFullResponseEndFrame()
-
-
 def _websocket_service(server: CompatServer) -> ElevenLabsTTSService:
     settings = ElevenLabsTTSService.Settings(voice="tone", model="tone")
     return ElevenLabsTTSService(api_key=server.token, url=server.ws, settings=settings)
 
 
-def _first_pts(ear: _Ear, word: str) -> float:
-    """Seconds from the first word of the answer."""
-    frames = ear.of(TTSTextFrame)
-    found = next(frame for frame in frames if word in frame.text)
-    return float(found.pts - frames[0].pts) / 1e9
-
-
 @pytest.mark.anyio
 async def test_pipecat_gets_audio_and_words_in_order(server: CompatServer, report: Report) -> None:
     with report(PIPECAT, version("pipecat-ai"), "ElevenLabsTTSService: audio, words and their times"):
-        async with _pipecat(_websocket_service(server)) as (worker, ear):
-            await worker.queue_frames(list(_turn(TEXT)))
-            await eventually(lambda: bool(ear.of(TTSStoppedFrame)), "the answer ends")
-        assert ear.audio == SPEECH
-        assert ear.words == WORDS
-        assert _first_pts(ear, "We") == pytest.approx(FIRST_S, abs=0.01)
+        async with pipecat_agent(_websocket_service(server)) as agent:
+            await agent.speak(TEXT)
+        assert agent.ear.audio == SPEECH
+        assert agent.ear.words == WORDS
+        assert agent.ear.seconds_to("We") == pytest.approx(FIRST_S, abs=0.01)
 
 
 @pytest.mark.anyio
 async def test_pipecat_is_interrupted_and_speaks_a_second_turn(server: CompatServer, report: Report) -> None:
     with report(PIPECAT, version("pipecat-ai"), "ElevenLabsTTSService: interruption, then a second turn"):
-        async with _pipecat(_websocket_service(server)) as (worker, ear):
-            await worker.queue_frames(list(_turn(" ".join([TEXT] * 20))))
-            await eventually(lambda: bool(ear.audio), "the first turn is heard")
-            await worker.queue_frame(InterruptionFrame())
-            await eventually(lambda: bool(ear.of(InterruptionFrame)), "the interruption has gone through")
-            ear.frames.clear()
-            await worker.queue_frames(list(_turn(SENTENCES[1])))
-            await eventually(lambda: bool(ear.of(TTSStoppedFrame)), "the second answer ends")
-        assert ear.audio == tone_bytes(SENTENCES[1])
-        assert ear.words == SENTENCES[1].split()
+        async with pipecat_agent(_websocket_service(server)) as agent:
+            await agent.interrupt(" ".join([TEXT] * 20))
+            await agent.speak(SENTENCES[1])
+        assert agent.ear.audio == tone_bytes(SENTENCES[1])
+        assert agent.ear.words == SENTENCES[1].split()
 
 
 @pytest.mark.anyio
@@ -302,8 +222,8 @@ async def test_pipecat_speaks_over_http(server: CompatServer, report: Report) ->
                 base_url=server.http,
                 settings=ElevenLabsHttpTTSService.Settings(voice="tone", model="tone"),
             )
-            async with _pipecat(service) as (worker, ear):
-                await worker.queue_frames(list(_turn(TEXT)))
-                await eventually(lambda: len(ear.words) >= len(WORDS), "all words are told")
-        assert ear.audio == SPEECH
-        assert ear.words == WORDS
+            async with pipecat_agent(service) as agent:
+                await agent.speak(TEXT)
+                await eventually(lambda: len(agent.ear.words) >= len(WORDS), "all words are told")
+        assert agent.ear.audio == SPEECH
+        assert agent.ear.words == WORDS

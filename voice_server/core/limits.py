@@ -39,7 +39,7 @@ class StreamLimits:
     unmeasured_listeners: float = 4.0  # that a worker may have before its speed is known
     answer_s: float = 10.0  # what an unfinished answer is taken to have left at least
     look_s: float = 0.05  # between two looks at whether the next in line can be let in
-    looked_at: int = 1000  # changes in what is needed for which that time is doubled: a look takes 10 ms for so many
+    looked_at: int = 1000  # changes in what is needed for which that time is doubled: a look is at everyone inside
     waits_counted: int = 64  # in line: the wait of who comes later is in proportion
     late_s: float = 0.01  # audio that comes so much after its deadline missed it; less is jitter that players hide
     moved_s: float = 0.1  # a deadline that moved less is not worth a message to its worker

@@ -56,15 +56,13 @@ class StreamPlan:
     is_admitted: bool = False
     opening: int = 0  # the sentence that this answer begins with
     is_complete: bool = False  # no more text will come in this answer
-    since: float = 0.0  # when this answer's first sentence came
 
-    def begin(self, opening: int, now: float) -> None:
+    def begin(self, opening: int) -> None:
         """A new answer. What was delivered of the one before is still to be heard."""
         self.opening = opening
         self.is_complete = False
         self.made_s = 0.0
         self.ended.clear()  # sentences are numbered anew
-        self.since = now
 
     @property
     def is_idle(self) -> bool:

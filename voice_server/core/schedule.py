@@ -258,7 +258,7 @@ class Scheduler:
     # The lines
 
     def _begin_answer(self, stream: int, plan: StreamPlan, opening: int, now: float) -> None:
-        plan.begin(opening, now)
+        plan.begin(opening)
         if plan.live and not self._fifo:
             self._entrance.come(stream, plan)
         else:
