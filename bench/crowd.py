@@ -17,7 +17,7 @@ from typing import Any
 import websockets
 
 from bench.listeners import TOKEN_CHARS, Asked, Listener, Period
-from voice_server.core import pcm as audio
+from voice_server.core.audio import pcm as audio
 
 BYTES_PER_S = 48_000
 CONNECT_S = 0.3  # before an answer's first token, so that the handshake is in nobody's first audio

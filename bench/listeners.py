@@ -17,7 +17,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from voice_server.core.playhead import Playhead
+from voice_server.core.audio.playhead import Playhead
 
 SENTENCES = (3, 8)  # of an answer
 CHARS = (40, 100)  # of a sentence

@@ -14,7 +14,7 @@ from functools import partial
 
 from bench.listeners import Asked, Engine, Listener, Period, Policy
 from voice_server.core.limits import StreamLimits
-from voice_server.core.schedule import Assignment, Scheduler
+from voice_server.core.scheduling.schedule import Assignment, Scheduler
 
 HOP_S = 0.0007  # a message's way from one process to the next: measured by bench.first_audio
 _EPSILON_S = 1e-9  # of audio: less is none

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 
-from voice_server.core.sentences import SentenceSplitter
+from voice_server.core.text.sentences import SentenceSplitter
 
 PROSE = (
     "Hello there. I went to see Dr. Smith at 5 p.m. as the pain, etc. was bad! He said: “That's 3.14 times worse.” "

@@ -12,7 +12,7 @@ import numpy as np
 import soxr
 
 from tests.e2e.test_speech import RECOGNISER, word_error_rate
-from voice_server.core.pcm import wav_header
+from voice_server.core.audio.pcm import wav_header
 from voice_server.venvs import VenvStore
 
 SAME_S = 0.02  # two durations of the same speech differ by less

@@ -17,7 +17,7 @@ import soundfile
 import websockets
 
 from tests.harness import FAST, TIMEOUT_S, RunningServer, eventually, running_server, say, tone_bytes, tone_config
-from voice_server.core.raw_formats import to_raw
+from voice_server.core.audio.raw_formats import to_raw
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_leaks")]
 

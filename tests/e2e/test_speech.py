@@ -13,7 +13,7 @@ import pytest
 
 from tests.harness import FAST, FAST_WORKER, Answer, ask, running_server
 from voice_server.config import load_config
-from voice_server.core.pcm import wav_header
+from voice_server.core.audio.pcm import wav_header
 from voice_server.core.settings import VenvSpec
 from voice_server.venvs import VenvStore
 

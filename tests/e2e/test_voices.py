@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness import FAST, FAST_WORKER, ask, eventually, running_server, tone_config
-from voice_server.core.pcm import wav_header
+from voice_server.core.audio.pcm import wav_header
 from voice_server.core.settings import BackendConfig
 from voice_server.main import watch_voices
 from voice_server.voices import VoiceStore

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from voice_server.core.abbreviations import Doubt, PysbdJudge, doubt_about, ends_before_word
+from voice_server.core.text.abbreviations import Doubt, PysbdJudge, doubt_about, ends_before_word
 
 
 def doubt_of(text: str, stop: str = ".") -> Doubt:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voice_server.core.admission import Demand, Listener
+from voice_server.core.scheduling.admission import Demand, Listener
 
 SLICE_S = 0.05
 DRY = Listener(slack_s=0.0, left_s=10.0)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voice_server.core.captions import Cue, cues, render, sentence_cues
 from voice_server.core.events import AnswerDone, AudioChunk, SentenceEnded, SentenceStarted
+from voice_server.core.text.captions import Cue, cues, render, sentence_cues
 
 LONG = (
     "When the storm had passed at last, the old harbour master walked down to the pier, counted the boats one by one, "

@@ -1,4 +1,4 @@
-"""core/cartesia_protocol: what a client may say, and what our events become."""
+"""core/doors/cartesia_protocol: what a client may say, and what our events become."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voice_server.core import cartesia_protocol as protocol
-from voice_server.core.cartesia_protocol import Generate, GenerationConfig, OutputFormat, Replies, Voice
+from voice_server.core.doors import cartesia_protocol as protocol
+from voice_server.core.doors.cartesia_protocol import Generate, GenerationConfig, OutputFormat, Replies, Voice
 from voice_server.core.errors import EmptyText, SentenceFailed, VoiceError
 from voice_server.core.events import (
     AnswerCancelled,

@@ -1,4 +1,4 @@
-"""core/deepgram_protocol: what a client may say, and what our events become."""
+"""core/doors/deepgram_protocol: what a client may say, and what our events become."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voice_server.core import deepgram_protocol as protocol
-from voice_server.core.deepgram_protocol import Clear, Close, Flush, Query, Replies, Speak
+from voice_server.core.doors import deepgram_protocol as protocol
+from voice_server.core.doors.deepgram_protocol import Clear, Close, Flush, Query, Replies, Speak
 from voice_server.core.errors import BadMessage, EmptyText, GoingAway, SentenceFailed, UnknownFormat
 from voice_server.core.events import AnswerCancelled, AnswerDone, AudioChunk, Event, Problem, SentenceStarted
 from voice_server.core.limits import Limits

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from voice_server.core.descriptions import take_description
 from voice_server.core.limits import TextLimits
+from voice_server.core.text.descriptions import take_description
 
 LONGEST = "a" * TextLimits().description_chars
 

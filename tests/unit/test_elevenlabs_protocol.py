@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voice_server.core.elevenlabs_protocol import (
+from voice_server.core.doors.elevenlabs_protocol import (
     ClientMessage,
     OutputFormat,
     Query,

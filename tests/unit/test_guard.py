@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voice_server.core.guard import OutputGuard
-from voice_server.core.pcm import AUDIBLE
+from voice_server.core.audio.guard import OutputGuard
+from voice_server.core.audio.pcm import AUDIBLE
 
 RATE = 24_000
 SPOKEN = "Hello there."  # ten letters: 0.1 s of sound at least

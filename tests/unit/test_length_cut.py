@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from voice_server.core.length_cut import clause_cut
 from voice_server.core.limits import TextLimits
-from voice_server.core.sentences import SentenceSplitter
+from voice_server.core.text.length_cut import clause_cut
+from voice_server.core.text.sentences import SentenceSplitter
 
 FULL = TextLimits()
 SHORT = TextLimits(sentence_soft_chars=12, sentence_hard_chars=20)

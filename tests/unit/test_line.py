@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from voice_server.core.line import Line
+from voice_server.core.scheduling.line import Line
 
 A, B, C = 1, 2, 3
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
+from voice_server.core.audio.listening import Listening, NoMeasures
 from voice_server.core.events import AudioChunk
-from voice_server.core.listening import Listening, NoMeasures
-from voice_server.core.transcript import Heard
+from voice_server.core.text.transcript import Heard
 
 RATE = 1000  # samples per second: one is a millisecond
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from voice_server.core.lobby import Lobby
+from voice_server.core.scheduling.lobby import Lobby
 
 ANN, BOB, EVE = "ann", "bob", "eve"
 

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voice_server.core.onset import AudibleOnset
-from voice_server.core.pcm import AUDIBLE
+from voice_server.core.audio.onset import AudibleOnset
+from voice_server.core.audio.pcm import AUDIBLE
 
 
 def audio_of(*samples: int) -> bytes:

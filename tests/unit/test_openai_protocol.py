@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from voice_server.core import openai_protocol as protocol
+from voice_server.core.doors import openai_protocol as protocol
 from voice_server.core.errors import (
     BadMessage,
     BadOption,

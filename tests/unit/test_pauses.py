@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voice_server.core import pcm
-from voice_server.core.pauses import SilenceTrim
+from voice_server.core.audio import pcm
+from voice_server.core.audio.pauses import SilenceTrim
 
 RATE = 1_000
 MARGIN = 20  # samples

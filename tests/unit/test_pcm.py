@@ -8,7 +8,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from voice_server.core import pcm
+from voice_server.core.audio import pcm
 
 RATE = 24_000
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from voice_server.core.plan import RenderPlan, StreamPlan, Waiting
+from voice_server.core.scheduling.plan import RenderPlan, StreamPlan, Waiting
 
 NOW = 1000.0
 

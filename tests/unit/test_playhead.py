@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voice_server.core.playhead import Playhead
+from voice_server.core.audio.playhead import Playhead
 
 
 def played(*chunks: tuple[float, float]) -> Playhead:

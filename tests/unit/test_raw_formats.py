@@ -1,4 +1,4 @@
-"""core/raw_formats, compared with what libsndfile reads and G.711 demands."""
+"""core/audio/raw_formats, compared with what libsndfile reads and G.711 demands."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from voice_server.core.raw_formats import RawFormat, raw_wav_header, to_raw
+from voice_server.core.audio.raw_formats import RawFormat, raw_wav_header, to_raw
 
 EVERY_SAMPLE = np.arange(-(2**15), 2**15).astype("<i2")
 SUBTYPES = {"mulaw": "ULAW", "alaw": "ALAW", "pcm_f32le": "FLOAT", "pcm_s16le": "PCM_16"}

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from voice_server.core import pcm as audio
+from voice_server.core.audio import pcm as audio
+from voice_server.core.audio.reorder import ReorderBuffer
 from voice_server.core.errors import BadAudio, Runaway, SentenceFailed
 from voice_server.core.events import AudioChunk, Event, Problem, SentenceEnded, SentenceResumed, SentenceStarted
-from voice_server.core.reorder import ReorderBuffer
 
 RATE = 24_000
 FADE_S = 0.005

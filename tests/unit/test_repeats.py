@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from voice_server.core.audio.repeats import RepeatKey, Repeats
 from voice_server.core.limits import RepeatLimits
-from voice_server.core.repeats import RepeatKey, Repeats
 
 ENTRY = RepeatLimits().entry_bytes
 PCM = (b"ab" * 1000, b"cd" * 1000)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.scheduler_desk import FILE, LIMITS, LONG, NOW, SHORT, A, B, C, D, Desk, E
-from voice_server.core.schedule import CHARS_PER_S
+from voice_server.core.scheduling.schedule import CHARS_PER_S
 
 # Who goes first
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
 
 from voice_server.core.limits import StreamLimits
-from voice_server.core.schedule import Assignment, Scheduler
+from voice_server.core.scheduling.schedule import Assignment, Scheduler
 
 LIMITS = StreamLimits()
 NOW = 1000.0

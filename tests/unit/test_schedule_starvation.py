@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voice_server.core.limits import StreamLimits
-from voice_server.core.schedule import Assignment, Scheduler
+from voice_server.core.scheduling.schedule import Assignment, Scheduler
 
 LIMITS = replace(StreamLimits(), file_slack_s=5.0, file_share=0.5)  # so that little fake time has to pass
 NOW = 1000.0

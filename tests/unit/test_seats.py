@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from voice_server.core.plan import RenderPlan
-from voice_server.core.seats import Seats
+from voice_server.core.scheduling.plan import RenderPlan
+from voice_server.core.scheduling.seats import Seats
 
 NOW = 1000.0
 KEPT = 0.25

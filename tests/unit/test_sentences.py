@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voice_server.core.limits import TextLimits
-from voice_server.core.sentences import SentenceSplitter, join_short, split_clause
+from voice_server.core.text.sentences import SentenceSplitter, join_short, split_clause
 
 FULL = TextLimits()
 SHORT = TextLimits(sentence_soft_chars=12, sentence_hard_chars=20)

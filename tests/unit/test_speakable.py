@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voice_server.core.speakable import Speakable, speakable
+from voice_server.core.text.speakable import Speakable, speakable
 
 SPOKEN = {
     "Plain words.": "Plain words.",

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from voice_server.core.speed import Mean, Ratio, SpeechRate, WorkerSpeed
+from voice_server.core.scheduling.speed import Mean, Ratio, SpeechRate, WorkerSpeed
 
 NOW = 1000.0
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from tests.harness import FAST, TIMEOUT_S, eventually, running_pool, tone_bytes, tone_config
+from voice_server.core.audio.pcm import AUDIBLE, Resampler, byte_count
 from voice_server.core.errors import BadMessage, BadOption, TextTooLong
 from voice_server.core.events import (
     AnswerCancelled,
@@ -29,7 +30,6 @@ from voice_server.core.events import (
     SentenceStarted,
 )
 from voice_server.core.limits import Limits, TextLimits
-from voice_server.core.pcm import AUDIBLE, Resampler, byte_count
 from voice_server.core.settings import BackendConfig
 from voice_server.stream.backend import Backend
 from voice_server.stream.outbox import Outbox

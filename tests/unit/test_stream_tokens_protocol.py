@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voice_server.core import errors
+from voice_server.core.doors.stream_tokens_protocol import ClientMessage, Teller, decode, encode, from_query, message_of
 from voice_server.core.errors import BadMessage, BadOption, TextTooLong, VoiceError
 from voice_server.core.events import (
     AnswerCancelled,
@@ -29,7 +30,6 @@ from voice_server.core.events import (
     StreamReady,
 )
 from voice_server.core.limits import Limits
-from voice_server.core.stream_tokens_protocol import ClientMessage, Teller, decode, encode, from_query, message_of
 
 LIMITS = Limits()
 TOKEN_CHARS = LIMITS.text.token_chars

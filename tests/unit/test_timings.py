@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voice_server.core.timings import WordTime, char_times, word_times
+from voice_server.core.text.timings import WordTime, char_times, word_times
 
 _TEXTS = st.one_of(
     st.text(max_size=80),

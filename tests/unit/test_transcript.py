@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voice_server.core.timings import word_times
-from voice_server.core.transcript import Heard, Transcript
+from voice_server.core.text.timings import word_times
+from voice_server.core.text.transcript import Heard, Transcript
 
 FIRST, SECOND = "One two three four. ", "Five six."
 

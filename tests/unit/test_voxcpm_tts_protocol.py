@@ -10,10 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voice_server.core import errors
-from voice_server.core.errors import VoiceError
-from voice_server.core.events import AudioChunk, Event, SentenceQueued, SentenceRendering, SentenceStarted
-from voice_server.core.limits import VoxcpmTtsLimits
-from voice_server.core.voxcpm_tts_protocol import (
+from voice_server.core.doors.voxcpm_tts_protocol import (
     Cancel,
     Ping,
     Refusal,
@@ -26,6 +23,9 @@ from voice_server.core.voxcpm_tts_protocol import (
     options_for,
     voice_name,
 )
+from voice_server.core.errors import VoiceError
+from voice_server.core.events import AudioChunk, Event, SentenceQueued, SentenceRendering, SentenceStarted
+from voice_server.core.limits import VoxcpmTtsLimits
 
 LIMITS = VoxcpmTtsLimits()
 ENGINE = {"cfg_value", "inference_timesteps", "denoise", "prompt_text", "retry_badcase", "retry_badcase_max_times"}

@@ -1,4 +1,4 @@
-"""core/wyoming_protocol: what a client may say, and what our events become."""
+"""core/doors/wyoming_protocol: what a client may say, and what our events become."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voice_server.core import wyoming_protocol as protocol
+from voice_server.core.doors import wyoming_protocol as protocol
+from voice_server.core.doors.wyoming_protocol import Replies, Synthesize, SynthesizeChunk, Voice
 from voice_server.core.errors import BadMessage, SentenceFailed, TextTooLong, VoiceError
 from voice_server.core.events import AnswerDone, AudioChunk, Problem
 from voice_server.core.limits import Limits
-from voice_server.core.wyoming_protocol import Replies, Synthesize, SynthesizeChunk, Voice
 
 LIMITS = Limits()
 

@@ -79,7 +79,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class AnswerCancelled:
-    """What its listener heard of the answer until then: see core/transcript."""
+    """What its listener heard of the answer until then: see core/text/transcript."""
 
     spoken_text: str = ""  # the beginning of the client's own text
     spoken_ms: int = 0  # of audio that was heard

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from voice_server.core.audio.raw_formats import RawFormat, raw_wav_header, to_raw
 from voice_server.core.errors import VoiceError
-from voice_server.core.raw_formats import RawFormat, raw_wav_header, to_raw
 from voice_server.gateway.encoders import Encoder, encoder, is_costly
 
 _TYPES: dict[RawFormat, str] = {

@@ -1,7 +1,7 @@
 """Cartesia's doors: WS `/tts/websocket` with contexts side by side, POST `/tts/bytes` for a text.
 
 A context is a talk of its own: an error ends the context that it names, and the others go on. After the last message of
-a context nothing of it is sent. core/cartesia_protocol has the messages.
+a context nothing of it is sent. core/doors/cartesia_protocol has the messages.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from voice_server.core import cartesia_protocol as protocol
-from voice_server.core.cartesia_protocol import Generate, Replies
+from voice_server.core.doors import cartesia_protocol as protocol
+from voice_server.core.doors.cartesia_protocol import Generate, Replies
 from voice_server.core.errors import BadMessage, EmptyText, Overloaded, SlowClient, TextTooLong, VoiceError
 from voice_server.core.events import Event, Problem
 from voice_server.core.limits import CartesiaLimits

@@ -1,4 +1,4 @@
-"""Deepgram's doors: WS `/v1/speak` for an agent's tokens, POST `/v1/speak` for a text. See core/deepgram_protocol."""
+"""Deepgram's doors: WS `/v1/speak` for an agent's tokens, POST `/v1/speak` for a text."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.websockets import WebSocket
 
-from voice_server.core import deepgram_protocol as protocol
-from voice_server.core.deepgram_protocol import Clear, Close, Flush, Query, Sound, Speak, SpeakRequest
+from voice_server.core.doors import deepgram_protocol as protocol
+from voice_server.core.doors.deepgram_protocol import Clear, Close, Flush, Query, Sound, Speak, SpeakRequest
 from voice_server.core.errors import TextTooLong, UnknownVoice, VoiceError
 from voice_server.core.events import AnswerCancelled, AnswerDone, Event, Problem
 from voice_server.gateway.audio_bodies import Bare, compressed

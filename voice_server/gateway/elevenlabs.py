@@ -1,7 +1,7 @@
 """ElevenLabs' WebSockets: `stream-input` speaks one text, `multi-stream-input` any number of contexts side by side.
 
 A context is a talk of its own: what goes wrong in one is told to its client with its name, and the others go on. After
-the last message of a context, its `isFinal` or its error, nothing of it is sent. core/elevenlabs_protocol has the
+the last message of a context, its `isFinal` or its error, nothing of it is sent. core/doors/elevenlabs_protocol has the
 messages.
 """
 
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from voice_server.core import elevenlabs_protocol as protocol
-from voice_server.core.elevenlabs_protocol import ClientMessage, OutputFormat, Query
+from voice_server.core.doors import elevenlabs_protocol as protocol
+from voice_server.core.doors.elevenlabs_protocol import ClientMessage, OutputFormat, Query
 from voice_server.core.errors import BadMessage, EmptyText, GoingAway, IdleTimeout, SlowClient, VoiceError
 from voice_server.core.events import AnswerDone, Event, Problem
 from voice_server.core.limits import ElevenLabsLimits

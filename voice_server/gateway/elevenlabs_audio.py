@@ -7,9 +7,9 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from voice_server.core.elevenlabs_protocol import Alignment, OutputFormat, Timeline, pieces
+from voice_server.core.audio.raw_formats import RawFormat, to_raw
+from voice_server.core.doors.elevenlabs_protocol import Alignment, OutputFormat, Timeline, pieces
 from voice_server.core.events import AnswerDone, AudioChunk, Event
-from voice_server.core.raw_formats import RawFormat, to_raw
 from voice_server.gateway.encoders import Encoder, encode_whole, encoder, is_costly
 
 _TELEPHONE: dict[str, RawFormat] = {"ulaw": "mulaw", "alaw": "alaw"}

@@ -10,8 +10,8 @@ from typing import Any
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from voice_server.core import elevenlabs_protocol as protocol
-from voice_server.core.elevenlabs_protocol import Alignment, OutputFormat, SpeechRequest, Timeline
+from voice_server.core.doors import elevenlabs_protocol as protocol
+from voice_server.core.doors.elevenlabs_protocol import Alignment, OutputFormat, SpeechRequest, Timeline
 from voice_server.core.errors import TextTooLong, UnknownVoice, VoiceError
 from voice_server.core.events import Event
 from voice_server.gateway.bodies import read_body

@@ -17,8 +17,8 @@ from typing import Any, Protocol
 import numpy as np
 import soundfile
 
+from voice_server.core.audio.pcm import wav_header
 from voice_server.core.errors import UnknownFormat
-from voice_server.core.pcm import wav_header
 
 
 class Encoder(Protocol):

@@ -1,6 +1,6 @@
 """The OpenAI doors: `/v1/audio/speech`, `/v1/models`, `/v1/audio/voices`, and `/v1/captions`, which is ours.
 
-The bodies are in core/openai_protocol.
+The bodies are in core/doors/openai_protocol.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from voice_server.core import captions, pcm
-from voice_server.core import openai_protocol as protocol
+from voice_server.core.audio import pcm
+from voice_server.core.doors import openai_protocol as protocol
 from voice_server.core.errors import UnknownVoice, VoiceError
+from voice_server.core.text import captions
 from voice_server.gateway.bodies import read_body
 from voice_server.gateway.encoders import CONTENT_TYPES, Encoder, content_type, encode_whole, encoder, is_costly
 from voice_server.gateway.house import House

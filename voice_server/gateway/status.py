@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 
-from voice_server.core.listening import Listening, NoMeasures
-from voice_server.core.snapshot import RenderState, StreamState, WorkerState
+from voice_server.core.audio.listening import Listening, NoMeasures
+from voice_server.core.scheduling.snapshot import RenderState, StreamState, WorkerState
 from voice_server.core.status import BackendStatus, RenderStatus, StreamStatus, WorkerStatus, stream_state
 from voice_server.pool.supervisor import SlotStatus
 from voice_server.stream.backend import Backend

@@ -1,4 +1,4 @@
-"""WS `/stream-tokens`: LLM tokens in, ordered speech out. The messages are in core/stream_tokens_protocol."""
+"""WS `/stream-tokens`: LLM tokens in, ordered speech out. The messages are in core/doors/stream_tokens_protocol."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from functools import partial
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from voice_server.core import stream_tokens_protocol as protocol
+from voice_server.core.doors import stream_tokens_protocol as protocol
 from voice_server.core.errors import VoiceError
 from voice_server.core.events import AnswerDone, Event, Problem
 from voice_server.gateway.house import House

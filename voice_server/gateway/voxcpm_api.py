@@ -17,8 +17,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 
+from voice_server.core.doors.voxcpm_tts_protocol import NON_STREAMING, PARAMS, STREAMING, voice_name
 from voice_server.core.errors import UnknownVoice, VoiceError
-from voice_server.core.voxcpm_tts_protocol import NON_STREAMING, PARAMS, STREAMING, voice_name
 from voice_server.gateway.house import House
 from voice_server.gateway.openapi import told
 from voice_server.gateway.security import error_response

@@ -1,4 +1,4 @@
-"""WS `/tts`: whole texts, several at once on one socket. The messages are in core/voxcpm_tts_protocol.
+"""WS `/tts`: whole texts, several at once on one socket. The messages are in core/doors/voxcpm_tts_protocol.
 
 Promises: each request that was taken gets exactly one last message, and no audio after it; a client that leaves, and
 a cancelled request, stop their engines within one chunk.
@@ -14,10 +14,10 @@ from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from voice_server.core import voxcpm_tts_protocol as protocol
+from voice_server.core.doors import voxcpm_tts_protocol as protocol
+from voice_server.core.doors.voxcpm_tts_protocol import Cancel, Ping, Refusal, Replies, TtsRequest
 from voice_server.core.errors import GoingAway, SlowClient, VoiceError
 from voice_server.core.events import Event, Problem
-from voice_server.core.voxcpm_tts_protocol import Cancel, Ping, Refusal, Replies, TtsRequest
 from voice_server.gateway.house import House
 from voice_server.gateway.security import address_of
 from voice_server.gateway.sockets import POLICY_VIOLATION, abort, say_and_close

@@ -10,10 +10,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from voice_server.core.audio.pcm import wav_header
 from voice_server.core.errors import BadMessage, SlowClient, TextTooLong, VoiceError
 from voice_server.core.events import AudioChunk, Event, Problem
 from voice_server.core.limits import Limits
-from voice_server.core.pcm import wav_header
 from voice_server.gateway.bodies import read_body
 from voice_server.gateway.house import House
 from voice_server.gateway.openapi import told

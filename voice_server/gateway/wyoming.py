@@ -10,10 +10,8 @@ import asyncio
 import socket
 from functools import partial
 
-from voice_server.core import wyoming_protocol as protocol
-from voice_server.core.errors import BadMessage, EmptyText, GoingAway, SlowClient, TextTooLong, VoiceError
-from voice_server.core.events import AnswerDone, Event
-from voice_server.core.wyoming_protocol import (
+from voice_server.core.doors import wyoming_protocol as protocol
+from voice_server.core.doors.wyoming_protocol import (
     Describe,
     Ping,
     Replies,
@@ -23,6 +21,8 @@ from voice_server.core.wyoming_protocol import (
     SynthesizeStop,
     Voice,
 )
+from voice_server.core.errors import BadMessage, EmptyText, GoingAway, SlowClient, TextTooLong, VoiceError
+from voice_server.core.events import AnswerDone, Event
 from voice_server.gateway.house import House
 from voice_server.gateway.server import bind
 from voice_server.stream.stream import StreamSettings

@@ -10,12 +10,12 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from voice_server.core import pcm as audio
+from voice_server.core.audio import pcm as audio
+from voice_server.core.audio.repeats import Repeat, RepeatKey, Repeats
 from voice_server.core.errors import BackendUnavailable, VoiceError
 from voice_server.core.limits import StreamLimits
-from voice_server.core.repeats import Repeat, RepeatKey, Repeats
-from voice_server.core.schedule import Assignment, Scheduler
-from voice_server.core.snapshot import Place, PoolSnapshot
+from voice_server.core.scheduling.schedule import Assignment, Scheduler
+from voice_server.core.scheduling.snapshot import Place, PoolSnapshot
 from voice_server.pool.worker import Ending, Worker
 from voice_server.wire.messages import Cancelled, Done, Failed, Ready, Render
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from voice_server.core import options, voice_names
-from voice_server.core.listening import Listening, Measures, NoMeasures
+from voice_server.core.audio.listening import Listening, Measures, NoMeasures
 from voice_server.core.settings import BackendConfig
 from voice_server.pool.dispatcher import RenderRequest
 from voice_server.pool.pool import Pool

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from voice_server.core import stream_tokens_protocol as protocol
+from voice_server.core.doors import stream_tokens_protocol as protocol
+from voice_server.core.doors.stream_tokens_protocol import ClientMessage
 from voice_server.core.errors import BadMessage, VoiceError
 from voice_server.core.events import AnswerDone, Event, Problem
 from voice_server.core.limits import Limits
-from voice_server.core.stream_tokens_protocol import ClientMessage
 from voice_server.stream.outbox import Outbox
 from voice_server.stream.stream import Stream
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 import logging
 from typing import Protocol
 
-from voice_server.core import pcm as audio
+from voice_server.core.audio import pcm as audio
+from voice_server.core.audio.guard import OutputGuard
+from voice_server.core.audio.pauses import SilenceTrim
+from voice_server.core.audio.pcm import Resampler
 from voice_server.core.errors import (
     BackendUnavailable,
     BadAudio,
@@ -19,10 +22,7 @@ from voice_server.core.errors import (
     UnknownVoice,
     VoiceError,
 )
-from voice_server.core.guard import OutputGuard
 from voice_server.core.limits import StreamLimits
-from voice_server.core.pauses import SilenceTrim
-from voice_server.core.pcm import Resampler
 from voice_server.pool.dispatcher import RenderRequest
 from voice_server.wire.messages import Done, Failed, Ready
 

@@ -6,8 +6,8 @@ import random
 import zlib
 from typing import Any
 
-from voice_server.core.descriptions import take_description
 from voice_server.core.errors import UnknownVoice
+from voice_server.core.text.descriptions import take_description
 from voice_server.pool.dispatcher import RenderRequest
 from voice_server.stream.backend import Backend
 

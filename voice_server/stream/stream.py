@@ -11,7 +11,9 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
-from voice_server.core import pcm as audio
+from voice_server.core.audio import pcm as audio
+from voice_server.core.audio.listening import Listening, NoMeasures
+from voice_server.core.audio.reorder import ReorderBuffer
 from voice_server.core.errors import BadAudio, BadMessage, EmptyText, Overloaded, Poisoned, TextTooLong, VoiceError
 from voice_server.core.events import (
     AnswerCancelled,
@@ -26,10 +28,8 @@ from voice_server.core.events import (
     StreamReady,
 )
 from voice_server.core.limits import Limits
-from voice_server.core.listening import Listening, NoMeasures
-from voice_server.core.reorder import ReorderBuffer
-from voice_server.core.sentences import SentenceSplitter, join_short, split_clause
-from voice_server.core.speakable import Speakable
+from voice_server.core.text.sentences import SentenceSplitter, join_short, split_clause
+from voice_server.core.text.speakable import Speakable
 from voice_server.pool.dispatcher import RenderRequest
 from voice_server.stream.backend import Backend
 from voice_server.stream.later import Later, Mark

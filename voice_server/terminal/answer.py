@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from voice_server.core.playhead import Playhead
+from voice_server.core.audio.playhead import Playhead
 
 Message = dict[str, Any] | bytes | None  # JSON, audio, or the end of the connection
 

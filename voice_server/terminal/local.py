@@ -7,7 +7,7 @@ import contextlib
 import json
 from typing import Any
 
-from voice_server.core import stream_tokens_protocol as protocol
+from voice_server.core.doors import stream_tokens_protocol as protocol
 from voice_server.core.events import AudioChunk, Event
 from voice_server.core.limits import Limits
 from voice_server.stream.backend import Backend

@@ -14,7 +14,8 @@ import re
 from collections.abc import Iterator
 from enum import Enum, auto
 
-from voice_server.core.abbreviations import (
+from voice_server.core.limits import TextLimits
+from voice_server.core.text.abbreviations import (
     QUOTES_AND_BRACKETS,
     Doubt,
     PysbdJudge,
@@ -22,8 +23,7 @@ from voice_server.core.abbreviations import (
     ends_before_character,
     ends_before_word,
 )
-from voice_server.core.length_cut import clause_cut, length_cut
-from voice_server.core.limits import TextLimits
+from voice_server.core.text.length_cut import clause_cut, length_cut
 
 _DEFAULTS = TextLimits()
 

@@ -7,7 +7,7 @@ is wrong with the whole of it. What never ends is not its business: the sentence
 
 from __future__ import annotations
 
-from voice_server.core import pcm as audio
+from voice_server.core.audio import pcm as audio
 from voice_server.core.limits import GuardLimits
 
 _DEFAULTS = GuardLimits()

@@ -13,12 +13,12 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from voice_server.core import pcm as audio
+from voice_server.core.audio import pcm as audio
+from voice_server.core.audio.onset import AudibleOnset
+from voice_server.core.audio.playhead import Playhead
 from voice_server.core.events import AudioChunk
 from voice_server.core.limits import ListeningLimits
-from voice_server.core.onset import AudibleOnset
-from voice_server.core.playhead import Playhead
-from voice_server.core.transcript import Heard, Transcript
+from voice_server.core.text.transcript import Heard, Transcript
 
 _LIMITS = ListeningLimits()
 

@@ -8,7 +8,7 @@ we call audio silent. The pause between two sentences is the reorder buffer's: i
 
 from __future__ import annotations
 
-from voice_server.core import pcm as audio
+from voice_server.core.audio import pcm as audio
 from voice_server.core.limits import SilenceLimits
 
 _DEFAULTS = SilenceLimits()

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from voice_server.core import options
+from voice_server.core.audio.pcm import duration_s
 from voice_server.core.errors import (
     BackendUnavailable,
     BadAudio,
@@ -34,7 +35,6 @@ from voice_server.core.errors import (
 from voice_server.core.events import AudioChunk, Event, SentenceQueued, SentenceRendering, SentenceStarted
 from voice_server.core.limits import VoxcpmTtsLimits
 from voice_server.core.options import OptionSpec
-from voice_server.core.pcm import duration_s
 
 STREAMING, NON_STREAMING = "streaming", "non_streaming"
 STREAMING_FRAME, FULL_FRAME = 0x01, 0x02

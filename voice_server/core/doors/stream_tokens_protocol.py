@@ -27,7 +27,7 @@ from voice_server.core.events import (
     StreamReady,
 )
 from voice_server.core.limits import Limits
-from voice_server.core.timings import WordTime, word_times
+from voice_server.core.text.timings import WordTime, word_times
 
 PROTOCOL = 1
 AUDIO_FORMAT = "pcm_s16le"

@@ -6,7 +6,7 @@ all once the onset was found.
 
 from __future__ import annotations
 
-from voice_server.core import pcm as audio
+from voice_server.core.audio import pcm as audio
 
 
 class AudibleOnset:

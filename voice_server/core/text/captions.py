@@ -1,7 +1,7 @@
 """Subtitles of what was spoken: SubRip or WebVTT, of at most two lines, from the true times of sentences.
 
 Promises: no cue spans two sentences, cues do not overlap, and the text is the client's own. Inside a sentence words are
-timed by the estimate of core/timings.
+timed by the estimate of core/text/timings.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Literal
 
 from voice_server.core.events import Event, SentenceEnded, SentenceStarted
 from voice_server.core.limits import CaptionLimits
-from voice_server.core.timings import WordTime, word_times
+from voice_server.core.text.timings import WordTime, word_times
 
 _LIMITS = CaptionLimits()
 MEDIA_TYPES = {"srt": "application/x-subrip", "vtt": "text/vtt"}

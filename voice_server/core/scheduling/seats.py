@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
-from voice_server.core.plan import RenderPlan
-from voice_server.core.snapshot import WorkerState
-from voice_server.core.speed import Mean, WorkerSpeed
+from voice_server.core.scheduling.plan import RenderPlan
+from voice_server.core.scheduling.snapshot import WorkerState
+from voice_server.core.scheduling.speed import Mean, WorkerSpeed
 
 _LOOKED_AT = 16  # workers compared for one decision: nearly as good as all of a thousand
 

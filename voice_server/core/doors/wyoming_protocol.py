@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 
 from voice_server import __version__
+from voice_server.core.audio.pcm import SAMPLE_BYTES, duration_s
 from voice_server.core.errors import BadMessage, EmptyText, TextTooLong, VoiceError
 from voice_server.core.events import AnswerDone, AudioChunk, Event, Problem
 from voice_server.core.limits import Limits
-from voice_server.core.pcm import SAMPLE_BYTES, duration_s
 
 _ATTRIBUTION = {"name": "Voice Server", "url": ""}
 _OTHER_SERVICES = ("asr", "handle", "intent", "wake", "mic", "snd")  # Home Assistant wants each named

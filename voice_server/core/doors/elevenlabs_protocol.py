@@ -20,7 +20,7 @@ from voice_server.core.errors import BadMessage, IdleTimeout, UnknownFormat, Unk
 from voice_server.core.events import Event, SentenceEnded, SentenceStarted
 from voice_server.core.limits import ElevenLabsLimits, Limits
 from voice_server.core.options import OptionSpec
-from voice_server.core.timings import char_times
+from voice_server.core.text.timings import char_times
 
 _LIMITS = ElevenLabsLimits()
 _FORMAT = re.compile(r"(pcm|ulaw|alaw|mp3|wav|opus)_([0-9]{4,5})(?:_[0-9]{1,3})?")

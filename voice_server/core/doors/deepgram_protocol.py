@@ -12,10 +12,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from voice_server.core.audio.raw_formats import RawFormat, to_raw
 from voice_server.core.errors import BadMessage, EmptyText, UnknownFormat, VoiceError
 from voice_server.core.events import AnswerCancelled, AnswerDone, AudioChunk, Event, Problem
 from voice_server.core.limits import Limits
-from voice_server.core.raw_formats import RawFormat, to_raw
 
 RAW: Mapping[str, RawFormat] = {"linear16": "pcm_s16le", "mulaw": "mulaw", "alaw": "alaw"}
 # Deepgram's own defaults; the compressed formats have no other rate there.

@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from voice_server.core.audio.pcm import duration_s
+from voice_server.core.audio.raw_formats import RawFormat, to_raw
 from voice_server.core.errors import BadMessage, EmptyText, UnknownFormat, VoiceError
 from voice_server.core.events import (
     AnswerCancelled,
@@ -26,9 +28,7 @@ from voice_server.core.events import (
     SentenceStarted,
 )
 from voice_server.core.limits import CartesiaLimits, Limits
-from voice_server.core.pcm import duration_s
-from voice_server.core.raw_formats import RawFormat, to_raw
-from voice_server.core.timings import word_times
+from voice_server.core.text.timings import word_times
 
 _LIMITS = CartesiaLimits()
 _PARTIAL, _OK = 206, 200  # what Cartesia puts into every message

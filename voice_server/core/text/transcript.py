@@ -3,7 +3,7 @@
 Promises: the text is always the beginning of what the client said, up to the word that was being heard, with all that
 stands between and is never spoken (code, emoji); it never goes back while the listener goes on; no audio, no text. The
 durations of sentences are exact where they have ended, else expected from those that have; words are an estimate
-(core/timings).
+(core/text/timings).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from voice_server.core.limits import ListeningLimits
-from voice_server.core.timings import word_times
+from voice_server.core.text.timings import word_times
 
 _LIMITS = ListeningLimits()
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from voice_server.core import pcm as audio
+from voice_server.core.audio import pcm as audio
 from voice_server.core.errors import VoiceError
 from voice_server.core.events import AudioChunk, Event, Problem, SentenceEnded, SentenceResumed, SentenceStarted
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import accumulate, chain, pairwise, zip_longest
 
-from voice_server.core.speakable import speakable
+from voice_server.core.text.speakable import speakable
 
 # In syllables, which take about the same time in every word; fitted to sentences of hibari: docs/stream-tokens.md
 _CLAUSE_PAUSE = 2.0

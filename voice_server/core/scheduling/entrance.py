@@ -8,13 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from voice_server.core.admission import Demand, Listener
 from voice_server.core.limits import StreamLimits
-from voice_server.core.lobby import Lobby
-from voice_server.core.plan import StreamPlan
-from voice_server.core.seats import Seats
-from voice_server.core.snapshot import Place
-from voice_server.core.speed import Mean, SpeechRate
+from voice_server.core.scheduling.admission import Demand, Listener
+from voice_server.core.scheduling.lobby import Lobby
+from voice_server.core.scheduling.plan import StreamPlan
+from voice_server.core.scheduling.seats import Seats
+from voice_server.core.scheduling.snapshot import Place
+from voice_server.core.scheduling.speed import Mean, SpeechRate
 
 
 class Entrance:

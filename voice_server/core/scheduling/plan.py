@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from voice_server.core.snapshot import Place, RenderState, StreamState
+from voice_server.core.scheduling.snapshot import Place, RenderState, StreamState
 
 Seconds = Callable[[str, int], float]  # of audio that a voice takes for so many characters
 

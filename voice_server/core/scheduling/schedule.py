@@ -4,8 +4,8 @@ The gateway knows, for every stream, when the audio it has delivered will run ou
 stream's next audio; the first sentence of an answer is due at once. A worker that can hold several renders open steps
 the one that is due first, chunk by chunk; `corrections` tells it when a deadline has moved otherwise than it assumes.
 
-A live answer is let in when the measured speed of the workers carries one more listener without a gap
-(core/admission.py). Until then it waits, for the client that has the fewest answers inside, in the order they came.
+A live answer is let in when the measured speed of the workers carries one more listener without a gap (admission.py).
+Until then it waits, for the client that has the fewest answers inside, in the order they came.
 Nobody listens to a whole file in real time: its sentences are due a fixed while after they were said, and once they are
 overdue they may claim a fixed share of the workers, so that they harm no listener and yet cannot starve.
 
@@ -25,13 +25,13 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass
 
-from voice_server.core.entrance import Entrance
 from voice_server.core.limits import StreamLimits
-from voice_server.core.line import Line
-from voice_server.core.plan import RenderPlan, StreamPlan, Waiting
-from voice_server.core.seats import Seats
-from voice_server.core.snapshot import Place, PoolSnapshot
-from voice_server.core.speed import SpeechRate
+from voice_server.core.scheduling.entrance import Entrance
+from voice_server.core.scheduling.line import Line
+from voice_server.core.scheduling.plan import RenderPlan, StreamPlan, Waiting
+from voice_server.core.scheduling.seats import Seats
+from voice_server.core.scheduling.snapshot import Place, PoolSnapshot
+from voice_server.core.scheduling.speed import SpeechRate
 
 CHARS_PER_S = 15.0  # of speech, until the engine's own rate has been measured
 

@@ -1,0 +1,1 @@
+"""Audio: samples, their order, and who heard what."""

@@ -1,0 +1,1 @@
+"""One table per door: client message in, event; event, message out."""

@@ -1,0 +1,1 @@
+"""Who speaks when: the playout-deadline scheduler and its parts."""

@@ -1,0 +1,1 @@
+"""Text: tokens to sentences, what is spoken of them, and when."""
