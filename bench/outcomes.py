@@ -141,3 +141,13 @@ def jain(shares: Sequence[float]) -> float:
 
 def _share(facts: Sequence[bool]) -> float:
     return sum(facts) / len(facts) if facts else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scaled:
+    """One size of a pool."""
+
+    workers: int
+    row: Row
+    most_streams: int
+    took_s: float

@@ -9,8 +9,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from bench.outcomes import Row
-from bench.simulate import Scaled
+from bench.outcomes import Row, Scaled
 
 GREY = "#808890"  # of text and axes: seen on either ground
 COLOURS = {"fifo": "#e5534b", "sentence-EDF": "#c69026", "chunk-EDF": "#2f9e58"}

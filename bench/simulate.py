@@ -17,29 +17,19 @@ import importlib
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from bench.gateway import machine
 from bench.listeners import Asked, Engine, Period, Policy, asked, policies
-from bench.outcomes import Row, table
+from bench.outcomes import Row, Scaled, table
 from bench.simulated import simulate
 
 AGREES = 0.15
 OVERLOAD = 1.2  # of capacity: no worker is ever idle
 COMPARED = ("first_p50_ms", "first_p95_ms", "audio_per_s")
 SCALE_PERIOD = Period(warm_up_s=15.0, seconds=15.0, drain_s=15.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Scaled:
-    """One size of a pool."""
-
-    workers: int
-    row: Row
-    most_streams: int
-    took_s: float
 
 
 def simulated_row(engine: Engine, policy: Policy, period: Period, load: float, answers: list[Asked]) -> Row:
