@@ -159,6 +159,14 @@ class RequestLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class ConvertLimits:
+    longest_s: int = 20 * 60  # of sound in one POST /convert: more than any answer, which has 200 Ki characters
+    body_bytes: int = 20 * 60 * 48_000 * 2  # the same at the highest rate; a FLAC of it takes 60 MB of memory
+    at_once: int = 2  # an MP3 takes 20 ms of CPU for a second of sound: more would be felt by those who listen
+    piece_s: float = 10.0  # without a byte of the body: who pauses longer holds one of few seats for nothing
+
+
+@dataclass(frozen=True, slots=True)
 class CaptionLimits:
     line_chars: int = 42  # of subtitles: what broadcasters and Netflix's style guide allow
     lines: int = 2
@@ -182,6 +190,13 @@ class VoiceLimits:
     sample_rate_max: int = 96_000
     transcript_chars: int = 1_000
     scan_s: float = 1.0  # between two looks at the folder: a dropped file is a voice within 2 s
+    form_bytes: int = 64 * 1024  # of an upload beside its sound: a transcript, names, and what stands between parts
+    form_fields: int = 16
+    upload_s: float = 60.0  # a whole upload: 20 MiB at 3 Mbit/s
+    uploads: int = 2  # at once: each holds its file in memory, and decoding it is a process
+    upload_wait_s: float = 10.0  # of one that comes when there are as many, before it is asked to come again
+    preview_chars: int = 200  # a preview is a sentence, or two
+    preview_cache_bytes: int = 16 * 2**20  # of previews that were rendered: about 80 of 4 s
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,4 +226,5 @@ class Limits:
     worker: WorkerLimits = WorkerLimits()
     voices: VoiceLimits = VoiceLimits()
     voxcpm_tts: VoxcpmTtsLimits = VoxcpmTtsLimits()
+    convert: ConvertLimits = ConvertLimits()
     drain_s: float = 30.0  # SIGTERM: running answers may finish; a second signal ends it now
