@@ -7,9 +7,10 @@ from collections.abc import Collection, Sequence
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import Mount, Route, WebSocketRoute
 
-from voice_server.gateway import cartesia, deepgram, elevenlabs, elevenlabs_http, info, loras, openai, voxcpm_api
+from voice_server.gateway import cartesia, deepgram, elevenlabs, elevenlabs_http, info, loras, openai, page, voxcpm_api
+from voice_server.gateway.convert import convert
 from voice_server.gateway.docs_page import docs, openapi_json
 from voice_server.gateway.house import House
 from voice_server.gateway.ports import VoxcpmPortMiddleware
@@ -58,9 +59,11 @@ def build_app(house: House, cors: Sequence[str] = (), voxcpm_ports: Collection[i
             Route("/tts/bytes", cartesia.speech_bytes, methods=["POST"]),
             WebSocketRoute("/v1/speak", deepgram.speak_stream),
             Route("/v1/speak", deepgram.speak_file, methods=["POST"]),
-            Route("/", info.index),
+            Route("/", page.index),
+            Mount("/page", page.PageFiles(), name="page"),
             Route("/voices", info.voices),
             Route("/backends", info.backends),
+            Route("/convert", convert, methods=["POST"]),
             Route("/loras", loras.loras),
             Route("/loras/load", loras.load, methods=["POST"]),
             Route("/loras/unload", loras.unload, methods=["POST"]),

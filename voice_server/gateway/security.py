@@ -21,6 +21,7 @@ from voice_server.core.errors import TooManyConnections, Unauthorized, VoiceErro
 from voice_server.core.limits import StreamLimits
 
 _OPEN_PATHS = frozenset({"/health"})  # a load balancer has no token
+_PAGE_FILES = "/page/"  # nor does a browser before its user was asked
 _RETRY_AFTER_S = "1"
 _SCHEMES = ("bearer", "token")  # of the header Authorization; the second is Deepgram's
 _KEY_HEADERS = ("xi-api-key", "x-api-key")  # ElevenLabs, Cartesia
@@ -67,7 +68,7 @@ class Gate:
 
     def check_token(self, connection: HTTPConnection) -> None:
         """Raises Unauthorized."""
-        if connection.url.path in _OPEN_PATHS:
+        if _is_open(connection):
             return
         keys = list(keys_of(connection))
         if any(keys) or not _says_key_later(connection.scope):
@@ -104,6 +105,19 @@ def keys_of(connection: HTTPConnection) -> Iterator[str]:
     yield from (connection.query_params[name] for name in _KEY_QUERIES if name in connection.query_params)
     if _shows_key_as_subprotocol(connection.scope):
         yield connection.scope["subprotocols"][1]
+
+
+def asks_for_page(connection: HTTPConnection) -> bool:
+    """Whether this is a browser that wants `/` as a page; programs get JSON there."""
+    scope = connection.scope
+    return scope["type"] == "http" and scope["path"] == "/" and "text/html" in connection.headers.get("accept", "")
+
+
+def _is_open(connection: HTTPConnection) -> bool:
+    """Judged by the path that is routed: the one in `connection.url` holds what a client wrote into `Host`."""
+    scope = connection.scope
+    is_page_file = scope["type"] == "http" and scope["path"].startswith(_PAGE_FILES)
+    return scope["path"] in _OPEN_PATHS or is_page_file or asks_for_page(connection)
 
 
 def _says_key_later(scope: Scope) -> bool:
