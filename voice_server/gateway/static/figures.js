@@ -4,20 +4,20 @@
  * Promises: pure but for the language; a number that is not known is a dash.
  */
 
-import { t } from "./i18n.js";
+import { number, t } from "./i18n.js";
 
 const UNKNOWN = "—";
 const TENTHS_BELOW_S = 100; // above it nobody reads tenths
 
-/** @param {number | null | undefined} value */
-export function number(value, digits = 0) {
-  return value === null || value === undefined ? UNKNOWN : value.toFixed(digits);
+/** @param {number | null | undefined} value @param {number} [digits] after the point */
+export function count(value, digits = 0) {
+  return value === null || value === undefined ? UNKNOWN : number(value, digits);
 }
 
 /** @param {number | null | undefined} value seconds */
 export function seconds(value) {
   if (value === null || value === undefined) return UNKNOWN;
-  return t("figure.seconds", { value: value.toFixed(value < TENTHS_BELOW_S ? 1 : 0) });
+  return t("figure.seconds", { value: number(value, value < TENTHS_BELOW_S ? 1 : 0) });
 }
 
 /** @param {number | null | undefined} value seconds, told in milliseconds while that is short */

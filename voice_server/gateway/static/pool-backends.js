@@ -4,9 +4,10 @@
  * Promises: the order of workers, renders and streams stays while they live, so that nothing jumps under a person's eye.
  */
 
-import { el, mark, put, reconcile } from "./dom.js";
-import { number, seconds, shortly } from "./figures.js";
+import { el } from "./dom.js";
+import { count, seconds, shortly } from "./figures.js";
 import { t } from "./i18n.js";
+import { mark, put, reconcile } from "./morph.js";
 import { drawStreams } from "./pool-streams.js";
 
 const SHOWN_SEATS = 8; // of one worker
@@ -50,12 +51,12 @@ function lampOfAll(workers, ready) {
 }
 
 function summary(backend, ready) {
-  const count = (state) => backend.streams.filter((stream) => stream.state === state).length;
+  const streams = (state) => backend.streams.filter((stream) => stream.state === state).length;
   return t("pool.summary", {
     ready,
     workers: backend.workers.length,
-    speaking: count("speaking"),
-    waiting: count("waiting"),
+    speaking: streams("speaking"),
+    waiting: streams("waiting"),
     misses: backend.deadline_misses,
   });
 }
@@ -82,10 +83,10 @@ function drawWorker(card, worker) {
   put(card.querySelector("strong"), worker.name);
   put(card.querySelector(".pool-worker-state"), stateOf(worker));
   const told = {
-    speed: number(worker.real_time_factor, 2),
+    speed: count(worker.real_time_factor, 2),
     first_chunk: shortly(worker.first_chunk_s),
     process: worker.pid || "—",
-    restarts: number(worker.restarts),
+    restarts: count(worker.restarts),
   };
   for (const name of FIGURES) drawFigure(card.querySelector(`[data-figure="${name}"]`), name, told[name]);
   drawSeats(card.querySelector(".pool-seats"), worker);

@@ -5,13 +5,15 @@
  * ahead in the last half minute.
  */
 
-import { el, mark, put, reconcile, svg } from "./dom.js";
+import { el } from "./dom.js";
 import { seconds } from "./figures.js";
 import { t } from "./i18n.js";
+import { mark, put, reconcile } from "./morph.js";
 
 const SHOWN_STREAMS = 40; // of one backend: who waits and who speaks first
 const WINDOW_S = 10; // on each side of the playhead: so much is rendered ahead at most
 const LOOKS = 60; // of which the line is drawn
+const SVG = "http://www.w3.org/2000/svg";
 const LINE = { width: 60, height: 16 };
 const RANK = { speaking: 0, waiting: 0, idle: 1 };
 
@@ -40,12 +42,19 @@ function noneYet(backend) {
 function newStream() {
   const name = el("span", { class: "pool-stream-name" }, el("strong"), el("span"));
   const bar = el("span", { class: "pool-bar", role: "img" }, el("i", { class: "heard" }), el("i", { class: "ahead" }));
-  const line = svg("svg", { class: "pool-line", viewBox: `0 0 ${LINE.width} ${LINE.height}`, "aria-hidden": "true" });
-  line.append(svg("polyline"));
-  const row = el("li", { class: "pool-stream" }, name, el("span", { class: "chip" }), bar, line);
+  const row = el("li", { class: "pool-stream" }, name, el("span", { class: "chip" }), bar, newLine());
   row.append(el("span", { class: "pool-stream-ahead" }), el("span", { class: "pool-stream-line" }));
   row.looks = [];
   return row;
+}
+
+function newLine() {
+  const line = document.createElementNS(SVG, "svg");
+  mark(line, "class", "pool-line");
+  mark(line, "viewBox", `0 0 ${LINE.width} ${LINE.height}`);
+  mark(line, "aria-hidden", "true");
+  line.append(document.createElementNS(SVG, "polyline"));
+  return line;
 }
 
 function drawStream(row, stream) {

@@ -5,15 +5,17 @@
  * not touched. A server that does not answer is said to be away, its last picture stays, and it is looked for again.
  */
 
-import { el, put } from "./dom.js";
+import { el } from "./dom.js";
+import { count, duration, seconds } from "./figures.js";
 import { onLanguage, t } from "./i18n.js";
+import { put } from "./morph.js";
 import { drawBackends } from "./pool-backends.js";
-import { duration, number, seconds } from "./figures.js";
+import { recall, remember } from "./settings.js";
 
 const EVERY_MS = 500; // as fast as a person reads
 const AWAY_EVERY_MS = 2000;
 const PATIENCE_MS = 5000; // an answer that takes longer is none
-const FOLDED = "pool.folded"; // in localStorage
+const FOLDED = "pool.folded"; // of settings
 
 /**
  * @param {HTMLElement} root
@@ -35,8 +37,8 @@ function build(root) {
   const totals = el("dl", { class: "pool-totals" });
   const backends = el("div", { class: "pool-backends" });
   const fold = el("details", { class: "pool-fold" }, el("summary", {}, title, glance), away, totals, backends);
-  fold.open = localStorage.getItem(FOLDED) !== "yes";
-  fold.addEventListener("toggle", () => localStorage.setItem(FOLDED, fold.open ? "no" : "yes"));
+  fold.open = !recall(FOLDED, false);
+  fold.addEventListener("toggle", () => remember(FOLDED, fold.open ? undefined : true));
   root.append(fold);
   return { fold, title, glance, away, totals, backends };
 }
@@ -127,10 +129,10 @@ function drawTotals(list, status) {
   const streams = status.backends.flatMap((backend) => backend.streams);
   const live = streams.filter((stream) => stream.live);
   const figures = {
-    streams: number(streams.length),
-    waiting: number(streams.filter((stream) => stream.state === "waiting").length),
+    streams: count(streams.length),
+    waiting: count(streams.filter((stream) => stream.state === "waiting").length),
     ahead: seconds(live.reduce((sum, stream) => sum + stream.ahead_s, 0)),
-    misses: number(status.backends.reduce((sum, backend) => sum + backend.deadline_misses, 0)),
+    misses: count(status.backends.reduce((sum, backend) => sum + backend.deadline_misses, 0)),
     uptime: duration(status.uptime_s),
     version: status.version,
   };
