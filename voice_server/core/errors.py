@@ -9,6 +9,7 @@
     │   ├── UnknownLora       unknown_lora
     │   ├── UnknownFormat     unknown_format     an audio format or sample rate that cannot be made here
     │   ├── TextTooLong       text_too_long
+    │   ├── AudioTooLong      audio_too_long     more sound than is converted at once
     │   ├── EmptyText         empty_text
     │   ├── Unauthorized      unauthorized
     │   ├── IdleTimeout       idle_timeout
@@ -80,6 +81,11 @@ class UnknownFormat(ClientError):
 
 class TextTooLong(ClientError):
     code = "text_too_long"
+    http_status = 413
+
+
+class AudioTooLong(ClientError):
+    code = "audio_too_long"
     http_status = 413
 
 

@@ -37,7 +37,7 @@ class Encoder(Protocol):
 class _Format:
     content_type: str
     begin: Callable[[int], Encoder]  # with a sample rate
-    whole: Callable[[int, bytes], bytes]  # a complete file, with all that a stream cannot know in its head
+    begin_whole: Callable[[int], Encoder]  # a complete file at the end, with all that a stream cannot know in its head
     rates: tuple[int, ...] = ()  # () is any
     is_costly: bool = False  # more than 1 ms of CPU for a second of audio (measured): not on the event loop
 
@@ -49,7 +49,14 @@ def encoder(name: str, sample_rate: int) -> Encoder:
 
 def encode_whole(name: str, sample_rate: int, pcm: bytes) -> bytes:
     """A complete file: true lengths in its head, and no padding where the format can say so. Raises UnknownFormat."""
-    return _format(name, sample_rate).whole(sample_rate, pcm)
+    making = whole_encoder(name, sample_rate)
+    making.push(pcm)
+    return making.flush()
+
+
+def whole_encoder(name: str, sample_rate: int) -> Encoder:
+    """Gives nothing until `flush`, and then what `encode_whole` gives for all that was pushed. Raises UnknownFormat."""
+    return _format(name, sample_rate).begin_whole(sample_rate)
 
 
 def content_type(name: str) -> str:
@@ -89,8 +96,22 @@ class _Plain:
         return self.push(b"")
 
 
-def _whole_wav(sample_rate: int, pcm: bytes) -> bytes:
-    return wav_header(sample_rate, len(pcm)) + pcm
+class _Kept:
+    """All that an encoder made, at once; `head` tells what comes before so many bytes."""
+
+    def __init__(self, encoder: Encoder, head: Callable[[int], bytes] = lambda size: b"") -> None:
+        self.content_type = encoder.content_type
+        self._encoder = encoder
+        self._head = head
+        self._made: list[bytes] = []
+
+    def push(self, pcm: bytes) -> bytes:
+        self._made.append(self._encoder.push(pcm))
+        return b""
+
+    def flush(self) -> bytes:
+        self._made.append(self._encoder.flush())
+        return b"".join([self._head(sum(map(len, self._made))), *self._made])
 
 
 # libsndfile, into a file that is taken away while it is written
@@ -136,15 +157,16 @@ _SOUND_FILES: dict[str, dict[str, Any]] = {
 
 
 class _SoundFile:
-    def __init__(self, name: str, sample_rate: int) -> None:
+    def __init__(self, name: str, sample_rate: int, *, is_whole: bool = False) -> None:
         self.content_type = content_type(name)
         self._sink = _Sink()
         self._file = _open_sound_file(name, self._sink, sample_rate)
-        self._unwanted = _index_bytes(sample_rate) if name == "mp3" else 0
+        self._is_whole = is_whole  # nothing is taken away before its head is written again, with true lengths
+        self._unwanted = _index_bytes(sample_rate) if name == "mp3" and not is_whole else 0
 
     def push(self, pcm: bytes) -> bytes:
         self._file.buffer_write(pcm, "int16")
-        return self._take()
+        return b"" if self._is_whole else self._take()
 
     def flush(self) -> bytes:
         self._file.close()
@@ -159,13 +181,6 @@ class _SoundFile:
 
 def _open_sound_file(name: str, sink: _Sink, sample_rate: int) -> Any:
     return soundfile.SoundFile(sink, "w", samplerate=sample_rate, channels=1, **_SOUND_FILES[name])
-
-
-def _whole_sound_file(name: str, sample_rate: int, pcm: bytes) -> bytes:
-    sink = _Sink()
-    with _open_sound_file(name, sink, sample_rate) as file:
-        file.buffer_write(pcm, "int16")
-    return sink.take()
 
 
 @lru_cache
@@ -249,23 +264,30 @@ def _av() -> Any:
         ) from None
 
 
-def _whole_av_file(name: str, sample_rate: int, pcm: bytes) -> bytes:
-    file = _AvFile(name, sample_rate)
-    return file.push(pcm) + file.flush()
-
-
 _MPEG_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 _OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
+
+
+def _sound_file(name: str, **more: Any) -> _Format:
+    return _Format(begin=partial(_SoundFile, name), begin_whole=partial(_SoundFile, name, is_whole=True), **more)
+
+
+def _av_file(name: str, **more: Any) -> _Format:
+    return _Format(
+        begin=partial(_AvFile, name), begin_whole=lambda rate: _Kept(_AvFile(name, rate)), is_costly=True, **more
+    )
+
+
+def _begin_whole_wav(sample_rate: int) -> Encoder:
+    return _Kept(_Plain("audio/wav"), partial(wav_header, sample_rate))
+
+
 _FORMATS = {
-    "mp3": _Format(
-        "audio/mpeg", partial(_SoundFile, "mp3"), partial(_whole_sound_file, "mp3"), _MPEG_RATES, is_costly=True
-    ),
-    "opus": _Format(
-        "audio/ogg", partial(_AvFile, "opus"), partial(_whole_av_file, "opus"), _OPUS_RATES, is_costly=True
-    ),
-    "aac": _Format("audio/aac", partial(_AvFile, "aac"), partial(_whole_av_file, "aac"), _MPEG_RATES, is_costly=True),
-    "flac": _Format("audio/flac", partial(_SoundFile, "flac"), partial(_whole_sound_file, "flac")),
-    "wav": _Format("audio/wav", lambda rate: _Plain("audio/wav", wav_header(rate, None)), _whole_wav),
-    "pcm": _Format("audio/pcm", lambda rate: _Plain("audio/pcm"), lambda rate, pcm: pcm),
+    "mp3": _sound_file("mp3", content_type="audio/mpeg", rates=_MPEG_RATES, is_costly=True),
+    "opus": _av_file("opus", content_type="audio/ogg", rates=_OPUS_RATES),
+    "aac": _av_file("aac", content_type="audio/aac", rates=_MPEG_RATES),
+    "flac": _sound_file("flac", content_type="audio/flac"),
+    "wav": _Format("audio/wav", lambda rate: _Plain("audio/wav", wav_header(rate, None)), _begin_whole_wav),
+    "pcm": _Format("audio/pcm", lambda rate: _Plain("audio/pcm"), lambda rate: _Kept(_Plain("audio/pcm"))),
 }
 CONTENT_TYPES = tuple(form.content_type for form in _FORMATS.values())

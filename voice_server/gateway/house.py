@@ -33,6 +33,7 @@ class House:
         self.guests: set[Guest] = set()
         self.is_draining = False
         self.is_evicted = False
+        self.conversions = 0  # of sound into files, running now
         self.metrics = Metrics(lambda: map(look, backends))
         for backend in backends:
             backend.measures = self.metrics.of(backend.name)
