@@ -52,11 +52,22 @@ def _describe(backend: Backend) -> dict[str, Any]:
     return {
         "name": backend.name,
         "ready": backend.pool.is_ready,
+        "problem": backend.pool.problem,
         "sample_rate": backend.sample_rate,
         "voices": backend.voices,
+        "voice": _default_voice(backend),
+        "can_clone": backend.pool.ready is not None and backend.pool.ready.can_clone,
         "options": {name: asdict(spec) for name, spec in backend.config.opts.items()},
         "workers": [asdict(slot) for slot in backend.pool.slots],
     }
+
+
+def _default_voice(backend: Backend) -> str:
+    """Whose voice a client gets that names none; "" while nobody knows it."""
+    try:
+        return backend.resolve_voice("")
+    except VoiceError:
+        return ""
 
 
 async def status(request: Request) -> Response:
