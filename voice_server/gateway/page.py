@@ -1,7 +1,7 @@
 """The page for people: `/` where HTML is asked for, and `/page/…` with what it is made of.
 
-Its files are in `static/` and are served as they are: there is no build step. They load nothing from elsewhere, and every
-URL in them is relative, so that a reverse proxy may put the gateway under a prefix.
+Its files are in `static/` and are served as they are: there is no build step. They load nothing from elsewhere, and
+every URL in them is relative, so that a reverse proxy may put the gateway under a prefix.
 """
 
 from __future__ import annotations
