@@ -17,6 +17,7 @@ from voice_server.gateway.ports import CannotListen, check_listen
 from voice_server.gateway.requests import RequestIdFilter
 from voice_server.gateway.security import InsecureBind, check_bind
 from voice_server.main import ServeOptions, serve, with_connections_per_address
+from voice_server.terminal.announcer import StandardError
 from voice_server.terminal.doctor import run_doctor
 from voice_server.terminal.install import run_install
 from voice_server.terminal.top import run_top
@@ -86,6 +87,7 @@ def _add_serve_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cors", action="append", default=[], metavar="ORIGIN", help="web pages from there may read answers; * is all"
     )
+    parser.add_argument("--open", action="store_true", help="open the page in a browser as soon as it can speak")
     parser.add_argument("--insecure", action="store_true", help=f"listen to the network without {TOKEN_VARIABLE}")
     parser.add_argument(
         "--connections-per-address", type=int, default=Limits().stream.connections_per_address, metavar="N"
@@ -113,9 +115,10 @@ def _serve(given: argparse.Namespace) -> int:
         config=given.config,
         token=token,
         cors=tuple(given.cors),
+        opens_browser=given.open,
         limits=with_connections_per_address(Limits(), given.connections_per_address),
     )
-    asyncio.run(serve(options, report=lambda line: print(line, file=sys.stderr, flush=True)))
+    asyncio.run(serve(options, report=StandardError().print))
     return 0
 
 

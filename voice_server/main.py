@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 
 from voice_server.config import BackendConfig, Config, load_config, pick_backend
-from voice_server.core.errors import BackendUnavailable
 from voice_server.core.limits import Limits
 from voice_server.core.listens import HTTP, VOXCPM, WYOMING, Listen
 from voice_server.core.placement import Placement, place, shares_gpu
@@ -29,7 +28,9 @@ from voice_server.pool.pool import Pool
 from voice_server.pool.process import Command, Guardian
 from voice_server.pool.supervisor import WorkerSpec
 from voice_server.stream.backend import Backend
+from voice_server.terminal.announcer import Announce, Announcer, how_to_run
 from voice_server.terminal.local import LocalGateway
+from voice_server.terminal.welcome import Start, gpu_advice, page_url
 from voice_server.venvs import VenvStore, default_home
 from voice_server.voices import VoiceStore
 from voice_server.wire.messages import Load
@@ -52,6 +53,7 @@ class ServeOptions:
     config: Path | None = None
     token: str = ""
     cors: tuple[str, ...] = ()  # origins of web pages that may read answers; "*" is all
+    opens_browser: bool = False  # at the page, when the first backend can speak
     limits: Limits = field(default_factory=Limits)
 
 
@@ -141,9 +143,10 @@ async def watch_voices(voices: VoiceStore, every_s: float) -> None:
         await asyncio.to_thread(voices.scan)
 
 
-async def serve(options: ServeOptions, report: Report) -> None:
+async def serve(options: ServeOptions, report: Announce) -> None:
     """Run the server until a signal ends it. Raises ConfigError, VenvBuildFailed, VoiceError, CannotListen."""
-    choices = choose(load_config(options.config), options.backends, see_gpus(os.environ).gpus)
+    config, gpus = load_config(options.config), see_gpus(os.environ)
+    choices = choose(config, options.backends, gpus.gpus)
     ports = open_ports(Listen(HTTP, options.host, options.port), options.listens, options.limits)
     async with running(choices, options.pool_size, options.limits, report) as backends:
         house = House(backends, options.limits, Gate(options.limits.stream, options.token))
@@ -154,12 +157,13 @@ async def serve(options: ServeOptions, report: Report) -> None:
         report(f"listening on {main} (WebSocket: {main.replace('http', 'ws', 1)}/stream-tokens)")
         for url in others:
             report(f"listening on {url}")
-        announcing = [asyncio.create_task(_announce(backend, report)) for backend in backends]
+        start = starting_point(main, options, gpu_advice(config, [*house.backends], gpus.gpus, gpus.reason))
+        reasons = {choice.config.name: choice.reason for choice in choices}
+        announcing = asyncio.create_task(Announcer(start, reasons, report, options.opens_browser).run(backends))
         try:
             await server.serve(sockets=[port.listener for port in ports if port.name != WYOMING])
         finally:
-            for task in announcing:
-                task.cancel()
+            announcing.cancel()
 
 
 def build_server(house: House, ports: Sequence[Port], options: ServeOptions) -> GatewayServer:
@@ -169,12 +173,10 @@ def build_server(house: House, ports: Sequence[Port], options: ServeOptions) -> 
     return GatewayServer(house, app, options.limits, beside)
 
 
-async def _announce(backend: Backend, report: Report) -> None:
-    try:
-        ready = await backend.pool.until_ready()
-        report(f"{backend.name} is ready: {len(ready.voices)} voices, {ready.sample_rate} Hz")
-    except BackendUnavailable:
-        report(f"{backend.name} cannot speak: {backend.pool.problem}")
+def starting_point(url: str, options: ServeOptions, gpu: str) -> Start:
+    """What the first screen needs to know of how the server was started."""
+    python, client = how_to_run()
+    return Start(page_url(url), bool(options.token), python, client, str(SAMPLES), gpu)
 
 
 @asynccontextmanager

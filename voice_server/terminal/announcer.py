@@ -1,0 +1,109 @@
+"""Tells the person who started the server what it is doing until it can speak, and then how to begin.
+
+Lines that programs may search; one screen when the first backend is ready; one line for each later one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import sys
+import threading
+import webbrowser
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from voice_server.core.errors import BackendUnavailable
+from voice_server.core.limits import TerminalLimits
+from voice_server.pool.pool import Pool
+from voice_server.stream.backend import Backend
+from voice_server.terminal.welcome import Speaking, Start, silence, welcome
+
+Announce = Callable[[str | Text], None]
+
+_CHECKOUT = Path(__file__).resolve().parents[2]  # where client.py is; a wheel has none
+
+
+class StandardError(Console):
+    """Colours on a terminal, plain text elsewhere, no line cut. Who read it may leave: the server stays."""
+
+    def __init__(self) -> None:
+        super().__init__(stderr=True, soft_wrap=True, markup=False, emoji=False, highlight=False)
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True  # rich itself would end the program
+
+
+@dataclass(slots=True)
+class Announcer:
+    start: Start
+    reasons: Mapping[str, str]  # why each backend runs
+    report: Announce
+    opens_browser: bool = False
+    limits: TerminalLimits = field(default_factory=TerminalLimits)
+    has_welcomed: bool = False
+
+    async def run(self, backends: Sequence[Backend]) -> None:
+        """Ends when each backend has become ready or has failed."""
+        await asyncio.gather(*(self._follow(backend) for backend in backends))
+        if not self.has_welcomed:
+            self.report(silence(self.start))
+
+    async def _follow(self, backend: Backend) -> None:
+        telling = asyncio.create_task(self._tell_stages(backend.pool))
+        try:
+            ready = await backend.pool.until_ready()
+        except BackendUnavailable:
+            self.report(f"{backend.name} cannot speak: {backend.pool.problem}")
+            return
+        finally:
+            telling.cancel()
+        voices = "1 voice" if len(ready.voices) == 1 else f"{len(ready.voices)} voices"
+        self.report(f"{backend.name} is ready: {voices}, {ready.sample_rate} Hz")
+        if not self.has_welcomed:
+            self.has_welcomed = True
+            self._welcome(backend, can_clone=ready.can_clone)
+
+    async def _tell_stages(self, pool: Pool) -> None:
+        """What takes longer than a look: the download of a model may take an hour."""
+        told: set[tuple[str, str]] = set()
+        while True:
+            await asyncio.sleep(self.limits.status_every_s)
+            news = {(slot.name, slot.detail) for slot in pool.slots if slot.state == "loading"} - told
+            for name, stage in sorted(news):
+                self.report(f"{name}: {stage}")
+            told |= news
+
+    def _welcome(self, backend: Backend, *, can_clone: bool) -> None:
+        reason, rate = self.reasons[backend.name], backend.sample_rate or 0
+        self.report(welcome(self.start, Speaking(backend.name, reason, rate, backend.voices, can_clone)))
+        if self.opens_browser:
+            # Not in asyncio's threads: some browsers return when they are closed, and the end waits for those threads.
+            threading.Thread(target=self._open, daemon=True).start()
+
+    def _open(self) -> None:
+        if not webbrowser.open(self.start.url):
+            self.report(f"there is no browser here: open {self.start.url} yourself")
+
+
+def how_to_run(environ: Mapping[str, str] = os.environ) -> tuple[str, str]:
+    """How this Python is run from a shell, and how client.py is; "" where there is no client.py."""
+    script = _CHECKOUT / "client.py"
+    path = _short(script) if script.is_file() else ""
+    if "UV_RUN_RECURSION_DEPTH" in environ:  # `uv run` says so to what it runs
+        return "uv run --no-dev python", path and f"uv run --no-dev {path}"
+    python = _short(Path(sys.executable))
+    return python, path and f"{python} {path}"
+
+
+def _short(path: Path) -> str:
+    """As it is typed in the folder where the server was started."""
+    with suppress(ValueError):
+        path = path.relative_to(Path.cwd())
+    return shlex.quote(str(path))
