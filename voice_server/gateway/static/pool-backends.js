@@ -4,10 +4,9 @@
  * Promises: the order of workers, renders and streams stays while they live, so that nothing jumps under a person's eye.
  */
 
-import { el } from "./dom.js";
+import { el, mark, put, reconcile } from "./dom.js";
 import { count, seconds, shortly } from "./figures.js";
 import { t } from "./i18n.js";
-import { mark, put, reconcile } from "./morph.js";
 import { drawStreams } from "./pool-streams.js";
 
 const SHOWN_SEATS = 8; // of one worker

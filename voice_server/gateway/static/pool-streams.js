@@ -5,15 +5,13 @@
  * ahead in the last half minute.
  */
 
-import { el } from "./dom.js";
+import { el, mark, put, reconcile, svg } from "./dom.js";
 import { seconds } from "./figures.js";
 import { t } from "./i18n.js";
-import { mark, put, reconcile } from "./morph.js";
 
 const SHOWN_STREAMS = 40; // of one backend: who waits and who speaks first
 const WINDOW_S = 10; // on each side of the playhead: so much is rendered ahead at most
 const LOOKS = 60; // of which the line is drawn
-const SVG = "http://www.w3.org/2000/svg";
 const LINE = { width: 60, height: 16 };
 const RANK = { speaking: 0, waiting: 0, idle: 1 };
 
@@ -49,11 +47,8 @@ function newStream() {
 }
 
 function newLine() {
-  const line = document.createElementNS(SVG, "svg");
-  mark(line, "class", "pool-line");
-  mark(line, "viewBox", `0 0 ${LINE.width} ${LINE.height}`);
-  mark(line, "aria-hidden", "true");
-  line.append(document.createElementNS(SVG, "polyline"));
+  const line = svg("svg", { class: "pool-line", viewBox: `0 0 ${LINE.width} ${LINE.height}`, "aria-hidden": "true" });
+  line.append(svg("polyline"));
   return line;
 }
 

@@ -5,10 +5,9 @@
  * not touched. A server that does not answer is said to be away, its last picture stays, and it is looked for again.
  */
 
-import { el } from "./dom.js";
+import { el, put } from "./dom.js";
 import { count, duration, seconds } from "./figures.js";
 import { onLanguage, t } from "./i18n.js";
-import { put } from "./morph.js";
 import { drawBackends } from "./pool-backends.js";
 import { recall, remember } from "./settings.js";
 
