@@ -7,6 +7,9 @@
     │   ├── UnknownVoice      unknown_voice
     │   ├── UnknownBackend    unknown_backend
     │   ├── UnknownLora       unknown_lora
+    │   ├── BadSample         bad_sample         a recording that cannot be a voice; says what would be right
+    │   │   └── SampleTooLarge  sample_too_large
+    │   ├── VoiceExists       voice_exists       the name, the alias or the very recording is taken
     │   ├── UnknownFormat     unknown_format     an audio format or sample rate that cannot be made here
     │   ├── TextTooLong       text_too_long
     │   ├── AudioTooLong      audio_too_long     more sound than is converted at once
@@ -21,6 +24,7 @@
         ├── SentenceFailed      sentence_failed
         ├── BadAudio            bad_audio          the engine gave silence, noise or a mere click; nothing to listen to
         ├── Runaway             runaway            the engine would not stop; the sentence was cut
+        ├── StorageFull         storage_full       the disk is full or read-only: a voice could not be kept
         ├── GoingAway           going_away
         └── TooManyConnections  too_many_connections
 
@@ -73,6 +77,20 @@ class UnknownBackend(ClientError):
 class UnknownLora(ClientError):
     code = "unknown_lora"
     http_status = 404
+
+
+class BadSample(ClientError):
+    code = "bad_sample"
+
+
+class SampleTooLarge(BadSample):
+    code = "sample_too_large"
+    http_status = 413
+
+
+class VoiceExists(ClientError):
+    code = "voice_exists"
+    http_status = 409
 
 
 class UnknownFormat(ClientError):
@@ -142,6 +160,11 @@ class BadAudio(ServerError):
 
 class Runaway(ServerError):
     code = "runaway"
+
+
+class StorageFull(ServerError):
+    code = "storage_full"
+    http_status = 507
 
 
 class GoingAway(ServerError):

@@ -189,6 +189,10 @@ class VoiceLimits:
     sample_rate_min: int = 8_000  # libsndfile itself accepts a rate of 1
     sample_rate_max: int = 96_000
     transcript_chars: int = 1_000
+    about_chars: int = 200  # of a line in a sidecar: who agreed, and to what
+    aliases: int = 16  # of one voice: more than OpenAI's clients know names
+    sidecar_bytes: int = 16 * 1024
+    studio_s: float = 20.0  # until a recording is decoded and cleaned: 0.5 s; starting Python on a busy machine is most
     scan_s: float = 1.0  # between two looks at the folder: a dropped file is a voice within 2 s
     form_bytes: int = 64 * 1024  # of an upload beside its sound: a transcript, names, and what stands between parts
     form_fields: int = 16
