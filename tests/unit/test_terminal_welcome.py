@@ -105,7 +105,8 @@ def test_the_page_has_an_address_that_a_browser_can_open(url: str, page: str) ->
 
 def test_without_a_gpu_voxcpm_says_what_it_needs_and_why_there_is_none() -> None:
     assert gpu_advice(CONFIG, ["hibari"], [], "no driver answers") == (
-        "clones voices. It needs 8 GiB of free GPU memory: no driver answers."
+        "clones voices. It needs 8 GiB of free GPU memory: no driver answers. "
+        "Where there is more, --backend voxcpm starts it."
     )
 
 
@@ -114,7 +115,9 @@ def test_on_a_gpu_with_too_little_memory_voxcpm_says_how_much_there_is() -> None
 
 
 def test_on_a_gpu_that_is_large_enough_voxcpm_says_how_to_start_it() -> None:
-    assert "start with --backend voxcpm" in gpu_advice(CONFIG, ["hibari"], [LARGE], "")
+    assert gpu_advice(CONFIG, ["hibari"], [LARGE], "") == (
+        "clones voices, and fits this machine: --backend voxcpm starts it."
+    )
 
 
 @pytest.mark.parametrize(

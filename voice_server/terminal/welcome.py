@@ -104,8 +104,9 @@ def gpu_advice(config: Config, running: Sequence[str], gpus: Sequence[Gpu], why_
         pick_backend(Config(config.path, AUTO, {_BEST: backend}), "", gpus)
     except VoiceError:
         missing = why_none or f"the most here is {max((gpu.free_gib for gpu in gpus), default=0.0):.1f} GiB"
-        return f"clones voices. It needs {backend.needs.cuda_gib:g} GiB of free GPU memory: {missing}."
-    return f"clones voices, and fits this machine: start with --backend {_BEST}."
+        needed = f"clones voices. It needs {backend.needs.cuda_gib:g} GiB of free GPU memory: {missing}"
+        return f"{needed}. Where there is more, --backend {_BEST} starts it."
+    return f"clones voices, and fits this machine: --backend {_BEST} starts it."
 
 
 def _entry(label: str, text: str, style: str = "") -> Text:
