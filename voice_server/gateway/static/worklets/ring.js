@@ -1,0 +1,138 @@
+/**
+ * The ring between the page and the loudspeakers, on the audio thread.
+ *
+ * Promises: every sample of an answer leaves once and in order, unchanged; what is not this answer's never does. Frames
+ * that left are counted here, and so are those that had to be silent although more was to come. Nothing is allocated
+ * while it plays, and a page that sleeps finds one report waiting, not thousands.
+ */
+
+const FADE_S = 0.005; // long enough not to click, short enough to be silence for who interrupts
+const REPORT_S = 0.04; // of the context's clock; the page reckons on between two reports
+const FULL_SCALE = 32768;
+
+class Ring extends AudioWorkletProcessor {
+  constructor({ processorOptions }) {
+    super();
+    this.samples = new Int16Array(processorOptions.frames);
+    this.fadeFrames = Math.round(FADE_S * sampleRate);
+    this.fade = new Float32Array(this.fadeFrames);
+    this.fadeLeft = 0;
+    this.isSeen = true; // the page has answered the last report
+    this.reportAt = 0;
+    this.begin({ answer: 0 });
+    this.port.onmessage = ({ data }) => this[data.type](data);
+  }
+
+  // What the page says
+
+  begin({ answer, soft = false }) {
+    this.answer = answer;
+    this.written = 0;
+    this.read = 0;
+    this.dry = 0; // frames of silence since it ran out
+    this.rise = soft ? this.fadeFrames : 0; // frames that are still faded in
+    this.isStarted = this.isEnding = this.isPaused = false;
+    this.isOver = answer === 0;
+  }
+
+  push({ answer, pcm }) {
+    if (answer !== this.answer || this.isOver) return;
+    if (this.dry > 0) this.tell("gap", { frames: this.dry, heard: this.read });
+    this.dry = 0;
+    const at = this.written % this.samples.length;
+    const first = Math.min(pcm.length, this.samples.length - at);
+    this.samples.set(pcm.subarray(0, first), at);
+    this.samples.set(pcm.subarray(first), 0);
+    this.written += pcm.length;
+  }
+
+  end({ answer }) {
+    if (answer !== this.answer) return;
+    this.isEnding = true;
+    this.dry = 0; // nothing was missing: nothing more was to come
+  }
+
+  stop() {
+    this.fadeOut();
+    this.begin({ answer: 0 });
+  }
+
+  pause() {
+    if (this.isPaused) return;
+    this.fadeOut();
+    this.isPaused = true;
+    this.report();
+  }
+
+  resume() {
+    this.isPaused = false;
+    this.rise = this.fadeFrames;
+  }
+
+  seen() {
+    this.isSeen = true;
+  }
+
+  // What the loudspeakers get
+
+  process(_inputs, [[out]]) {
+    const played = this.isPaused || this.isOver ? out.length : this.play(out);
+    if (played < out.length) this.starve(out.length - played);
+    if (this.fadeLeft > 0) this.addFade(out);
+    if (!this.isOver && this.isSeen && currentFrame >= this.reportAt) this.report(out.length);
+    return true;
+  }
+
+  play(out) {
+    const count = Math.min(out.length, this.written - this.read);
+    if (count > 0 && !this.isStarted) this.start();
+    for (let at = 0; at < count; at += 1) out[at] = this.next();
+    return count;
+  }
+
+  next() {
+    const sample = this.samples[this.read++ % this.samples.length] / FULL_SCALE;
+    return this.rise > 0 ? sample * (1 - this.rise-- / this.fadeFrames) : sample;
+  }
+
+  start() {
+    this.isStarted = true;
+    this.tell("started", { at: currentFrame });
+  }
+
+  starve(missing) {
+    if (this.isEnding) {
+      this.isOver = true;
+      this.tell("ended", { heard: this.read });
+    } else if (this.isStarted) this.dry += missing;
+  }
+
+  /** What would have come next, on its way to silence. */
+  fadeOut() {
+    const isSilent = this.isPaused || this.isOver || !this.isStarted;
+    const count = isSilent ? 0 : Math.min(this.fadeFrames, this.written - this.read);
+    if (count === 0) return;
+    for (let at = 0; at < count; at += 1) this.fade[at] = this.next() * (1 - (at + 1) / (count + 1));
+    this.fade.copyWithin(this.fadeFrames - count, 0, count);
+    this.fadeLeft = count;
+  }
+
+  addFade(out) {
+    const count = Math.min(out.length, this.fadeLeft);
+    const from = this.fadeFrames - this.fadeLeft;
+    for (let at = 0; at < count; at += 1) out[at] += this.fade[from + at];
+    this.fadeLeft -= count;
+  }
+
+  report(rendered = 0) {
+    this.isSeen = false;
+    this.reportAt = currentFrame + REPORT_S * sampleRate;
+    this.tell("heard", { heard: this.read, at: currentFrame + rendered, dry: this.dry });
+  }
+
+  tell(type, facts) {
+    this.port.postMessage({ type, answer: this.answer, ...facts });
+  }
+}
+
+registerProcessor("ring", Ring);
