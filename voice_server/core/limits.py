@@ -161,8 +161,8 @@ class RequestLimits:
 @dataclass(frozen=True, slots=True)
 class ConvertLimits:
     longest_s: int = 20 * 60  # of sound in one POST /convert: more than any answer, which has 200 Ki characters
-    body_bytes: int = 20 * 60 * 48_000 * 2  # the same at the highest rate; a FLAC of it takes 60 MB of memory
-    at_once: int = 2  # an MP3 takes 20 ms of CPU for a second of sound: more would be felt by those who listen
+    body_bytes: int = 20 * 60 * 48_000 * 2  # the same at the highest rate; a FLAC of noisy speech takes 90 MB of memory
+    at_once: int = 2  # an MP3 takes 16 ms of CPU for a second of sound: more would be felt by those who listen
     piece_s: float = 10.0  # without a byte of the body: who pauses longer holds one of few seats for nothing
 
 
@@ -193,6 +193,7 @@ class VoiceLimits:
     aliases: int = 16  # of one voice: more than OpenAI's clients know names
     sidecar_bytes: int = 16 * 1024
     studio_s: float = 20.0  # until a recording is decoded and cleaned: 0.5 s; starting Python on a busy machine is most
+    verdict_bytes: int = 4 * 1024  # what the studio says about one recording
     scan_s: float = 1.0  # between two looks at the folder: a dropped file is a voice within 2 s
     form_bytes: int = 64 * 1024  # of an upload beside its sound: a transcript, names, and what stands between parts
     form_fields: int = 16
