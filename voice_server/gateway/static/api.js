@@ -17,8 +17,8 @@ export class ApiError extends Error {
 let asking = null; // one dialog at a time, however many requests wait for it
 
 export const api = {
-  /** Set by the page: resolves with a token the user typed, or null. @type {() => Promise<string|null>} */
-  askToken: async () => null,
+  /** Set by the page: resolves with a token the user typed, or null. @type {(told: {wasWrong: boolean}) => Promise<string|null>} */
+  askToken: async (_told) => null,
 
   get token() {
     return recall("token", "");
@@ -59,7 +59,7 @@ async function request(path, init) {
 async function answer(path, init = {}) {
   const response = await send(path, init);
   if (response.status !== UNAUTHORIZED) return checked(response);
-  asking ??= api.askToken().finally(() => (asking = null));
+  asking ??= api.askToken({ wasWrong: Boolean(api.token) }).finally(() => (asking = null));
   const token = await asking;
   if (!token) return checked(response);
   api.token = token;
