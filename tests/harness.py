@@ -15,9 +15,10 @@ from typing import Any
 
 import websockets
 
+from voice_server import main
 from voice_server.backends.tone import tone_pcm
 from voice_server.config import load_config
-from voice_server.core.limits import Limits, StreamLimits, WorkerLimits
+from voice_server.core.limits import Limits, StreamLimits, VoiceLimits, WorkerLimits
 from voice_server.core.settings import BackendConfig
 from voice_server.gateway.app import build_app
 from voice_server.gateway.house import House
@@ -54,7 +55,12 @@ FAST = Limits(
 )
 
 
-NO_VOICES = VoiceStore(Path("no voices here"), FAST.voices)
+def voice_store(folder: Path, limits: VoiceLimits = FAST.voices) -> VoiceStore:
+    """The voices of a folder, with the real studio; its clean copies lie in a folder below."""
+    return main.voice_store(folder, limits, {**os.environ, "VOICE_SERVER_HOME": str(folder / "home")})
+
+
+NO_VOICES = voice_store(Path("no voices here"))
 
 
 def wait_until(is_true: Callable[[], bool], what: str, timeout_s: float = TIMEOUT_S) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import random
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from voice_server.config import BackendConfig, Config, load_config, pick_backend
-from voice_server.core.limits import Limits
+from voice_server.core.limits import Limits, VoiceLimits
 from voice_server.core.listens import HTTP, VOXCPM, WYOMING, Listen
 from voice_server.core.placement import Placement, place, shares_gpu
 from voice_server.core.settings import Gpu
@@ -25,7 +26,7 @@ from voice_server.gateway.server import GatewayServer
 from voice_server.gateway.wyoming import serve_wyoming_on
 from voice_server.machine import see_gpus
 from voice_server.pool.pool import Pool
-from voice_server.pool.process import Command, Guardian
+from voice_server.pool.process import Command, Guardian, run_once
 from voice_server.pool.supervisor import WorkerSpec
 from voice_server.stream.backend import Backend
 from voice_server.terminal.announcer import Announce, Announcer, how_to_run
@@ -38,6 +39,7 @@ from voice_server.wire.messages import Load
 Report = Callable[[str], None]
 
 _BOOTSTRAP = Path(__file__).parent / "worker" / "bootstrap.py"
+_STUDIO = Path(__file__).parent / "studio" / "__main__.py"
 SAMPLES = Path("voice_samples")  # of the folder the gateway was started in
 _NOT_FOR_WORKERS = ("PYTHON", "VIRTUAL_ENV", "VOICE_SERVER_", "CUDA_VISIBLE_DEVICES")
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -71,10 +73,13 @@ def choose(config: Config, names: Sequence[str], gpus: Sequence[Gpu]) -> list[Ch
 def worker_environ(environ: Mapping[str, str], backend: BackendConfig, placement: Placement) -> dict[str, str]:
     """What a worker may see of our environment: no secrets of ours, no path to our packages, one GPU, and one folder
     that all workers share for what is computed once."""
-    inherited = {key: value for key, value in environ.items() if not key.startswith(_NOT_FOR_WORKERS)}
     device = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": placement.cuda_visible_devices}
     cache = {"VOICE_SERVER_CACHE": str(default_home(environ).absolute())}
-    return {**inherited, **_ONE_THREAD, **cache, "TQDM_DISABLE": "1", **device, **backend.env}
+    return {**_inherited(environ), **_ONE_THREAD, **cache, "TQDM_DISABLE": "1", **device, **backend.env}
+
+
+def _inherited(environ: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in environ.items() if not key.startswith(_NOT_FOR_WORKERS)}
 
 
 def worker_specs(backend: BackendConfig, python: Path, workers: int, gpus: Sequence[Gpu]) -> list[WorkerSpec]:
@@ -113,7 +118,7 @@ async def running(
     choices: Sequence[Choice], pool_size: int, limits: Limits, report: Report, samples: Path = SAMPLES
 ) -> AsyncIterator[list[Backend]]:
     """The chosen backends with their workers started, not yet ready. Raises VenvBuildFailed."""
-    store, gpus, voices = VenvStore(), see_gpus(os.environ).gpus, VoiceStore(samples, limits.voices)
+    store, gpus, voices = VenvStore(), see_gpus(os.environ).gpus, voice_store(samples, limits.voices)
     pools: list[Pool] = []
     gate = asyncio.Semaphore(limits.worker.parallel_loads)
     for choice in choices:
@@ -134,6 +139,17 @@ async def running(
         for pool in pools:
             await pool.stop()
         guardian.close()
+
+
+def voice_store(folder: Path, limits: VoiceLimits, environ: Mapping[str, str] = os.environ) -> VoiceStore:
+    """The voices of a folder of samples, each cleaned by a process of its own; nothing is looked at yet."""
+    seconds = str(limits.sample_min_s), str(limits.sample_max_s)
+
+    def studio(source: Path, target: Path) -> bytes:
+        argv = (sys.executable, "-I", str(_STUDIO), str(source), str(target), *seconds)
+        return run_once(Command(argv, _inherited(environ)), limits.studio_s, limits.verdict_bytes)
+
+    return VoiceStore(folder, limits, studio, default_home(environ).absolute() / "voices")
 
 
 async def watch_voices(voices: VoiceStore, every_s: float) -> None:

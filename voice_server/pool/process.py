@@ -1,4 +1,5 @@
 """One operating-system process per worker: spawn, watch, kill, bury. The only place that knows signals and pidfds.
+Also runs the programs that live for one piece of work.
 
 Facts this is built on (Linux): `Process.wait()` of asyncio may never return after a kill (CPython #119710), so exits
 are seen through a pidfd; a worker's children keep its pipes open after its death, so the whole process group is killed
@@ -154,6 +155,43 @@ class WorkerProcess:
             self._loop.remove_reader(self._log_fd)
             os.close(self._log_fd)
             self._log_fd = -1
+
+
+def run_once(command: Command, timeout_s: float, most: int) -> bytes:
+    """What a program prints, up to `most` bytes; b"" where it failed, printed more, or took too long. Blocks.
+
+    Its process group is gone when this returns, whatever it started.
+    """
+    process = subprocess.Popen(
+        command.argv,
+        env=command.env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    end = threading.Timer(timeout_s, _kill_group, [process.pid])
+    end.start()
+    try:
+        with process:
+            told = _read_to_end(process, most)
+            _kill_group(process.pid)  # not reaped yet, so the group's id cannot have been given to anyone else
+    finally:
+        end.cancel()
+    return told if process.returncode == 0 else b""
+
+
+def _read_to_end(process: subprocess.Popen[bytes], most: int) -> bytes:
+    """All that it prints before it exits; or more than `most` bytes, and it may go on."""
+    told = process.stdout.read(most + 1) if process.stdout else b""
+    if len(told) <= most:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    return told
+
+
+def _kill_group(group: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signal.SIGKILL)
 
 
 def describe_exit(returncode: int) -> str:

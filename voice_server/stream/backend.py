@@ -30,7 +30,7 @@ class Backend:
         self.default_options: dict[str, Any] = {}  # of streams that begin from now on; replaced, never changed
         self.measures: Measures = NoMeasures()
         self.streams: dict[int, StreamView] = {}  # open ones, by the id that the dispatcher gave them
-        self._store = store
+        self.store = store  # of the voices that can be cloned; all backends of a server have the same
 
     @property
     def name(self) -> str:
@@ -63,8 +63,33 @@ class Backend:
         """
         if not self.pool.ready:
             return name or self.config.voice
-        default = self.config.voice if self.config.voice in self.voices else ""
-        return voice_names.resolve(name or default, self.voices, self.config.aliases)
+        return voice_names.resolve(name or self._default, self.voices, self.aliases)
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        """Alias → voice: the configuration's go before those of samples."""
+        sampled = {alias: name for alias, name in self.store.aliases.items() if name in self._samples}
+        return {**sampled, **self.config.aliases}
+
+    @property
+    def voice_problems(self) -> dict[str, str]:
+        """What an operator should know about the folder of samples, by file name."""
+        lost = {alias: name for alias, name in self.store.aliases.items() if self.aliases.get(alias, name) != name}
+        clashes = {
+            f"{name}.json": f"its alias {alias} means {self.aliases[alias]} for the backend {self.name}, as configured"
+            for alias, name in lost.items()
+        }
+        return {**clashes, **self.store.problems}
+
+    @property
+    def _default(self) -> str:
+        """A sample that says so, or the configured voice; "" where neither is there: then it is the first one."""
+        sampled = self.store.defaults.get(self.name, "")
+        return next((name for name in (sampled, self.config.voice) if name in self.voices), "")
+
+    def sample(self, voice: str) -> Sample | None:
+        """The recording that this voice is cloned from, where it is."""
+        return self._samples.get(voice)
 
     def voice_name(self, rendered: str) -> str:
         """The name of the voice of a render; "" where we know none, lest a client's own words are shown to others."""
@@ -73,7 +98,7 @@ class Backend:
 
     def can_design(self, voice: str) -> bool:
         """Whether a description can take the place of this voice: not that of a sample; "" is none in particular."""
-        return "design" in self.config.opts and voice not in self._store.samples
+        return "design" in self.config.opts and voice not in self.store.samples
 
     def request(self, text: str, voice: str, options: dict[str, Any]) -> RenderRequest:
         """A render in a voice that `resolve_voice` gave. What has vanished since is for the engine to refuse."""
@@ -85,7 +110,7 @@ class Backend:
 
     @property
     def _samples(self) -> dict[str, Sample]:
-        return self._store.samples if self.pool.ready and self.pool.ready.can_clone else {}
+        return self.store.samples if self.pool.ready and self.pool.ready.can_clone else {}
 
     def validate_options(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The options with their defaults filled in. Raises BadOption."""

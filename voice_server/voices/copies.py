@@ -1,0 +1,91 @@
+"""The clean copies of recordings, which engines read: made once by the studio, kept beside the engines' environments.
+
+Each folder of samples has a folder of copies of its own, so that what is no voice there any more can be told from what
+belongs to another server, and be removed: also when it was taken away while no server ran.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import soundfile
+
+from voice_server.core.errors import BadSample, StorageFull
+from voice_server.voices.files import draft, sweep
+
+_log = logging.getLogger(__name__)
+
+Studio = Callable[[Path, Path], bytes]  # cleans the first file into the second; the line it printed, b"" if it broke
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What the studio prints."""
+
+    refused: str = ""  # why, and what would be right
+
+
+class CleanCopies:
+    def __init__(self, home: Path, samples: Path, studio: Studio) -> None:
+        folder = hashlib.sha256(os.fsencode(samples.absolute())).hexdigest()[:16]
+        self._folder = home / folder
+        self._studio = studio
+        self._refused: dict[str, str] = {}  # by key: a recording is judged once
+
+    def path(self, key: str) -> Path:
+        return self._folder / f"{key}.wav"
+
+    def find_or_make(self, key: str, original: Path) -> tuple[Path, float]:
+        """The copy, and for how many seconds it lasts. Raises BadSample, or StorageFull."""
+        path = self.path(key)
+        try:
+            if not path.exists():
+                self._make(key, original)
+            return path, float(soundfile.info(path).duration)
+        except OSError as error:
+            raise StorageFull(f"its clean copy could not be written ({error.strerror}): make room for it") from error
+        except soundfile.LibsndfileError as error:
+            path.unlink(missing_ok=True)  # damaged: the next look makes it anew
+            raise StorageFull("its clean copy was damaged and has been removed: try again") from error
+
+    def _make(self, key: str, original: Path) -> None:
+        if key not in self._refused:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with draft(self._folder) as new:
+                refused = self._clean(original, new)
+                if not refused:
+                    new.replace(self.path(key))
+                    return
+            self._refused[key] = refused
+        raise BadSample(self._refused[key])
+
+    def _clean(self, original: Path, new: Path) -> str:
+        """Why it cannot be cleaned, or ""."""
+        try:
+            return msgspec.json.decode(self._studio(original, new), type=Verdict).refused
+        except msgspec.MsgspecError:
+            return "it could not be decoded in the time and memory that a recording needs: save it anew as wav"
+
+    def listed(self) -> list[str]:
+        try:
+            return os.listdir(self._folder)
+        except OSError:
+            return []
+
+    def keep_only(self, keys: set[str], listed: list[str]) -> None:
+        """Remove what was `listed` before the keys were known and is nobody's: a voice that was taken away is gone."""
+        for name in listed:
+            if name.endswith(".wav") and name.removesuffix(".wav") not in keys:
+                self.remove(name.removesuffix(".wav"))
+        sweep(self._folder, listed)
+        self._refused = {key: why for key, why in self._refused.items() if key in keys}
+
+    def remove(self, key: str) -> None:
+        try:
+            self.path(key).unlink(missing_ok=True)
+        except OSError as error:
+            _log.warning("the clean copy of a voice that was taken away could not be removed: %s", error)
