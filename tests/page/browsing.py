@@ -33,6 +33,14 @@ FLAGS = (
 )
 
 
+PHONE: dict[str, Any] = {
+    "viewport": {"width": 390, "height": 844},
+    "device_scale_factor": 2,
+    "is_mobile": True,
+    "has_touch": True,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class PageServer:
     """`python -m voice_server`, started in a folder of its own with the shipped voice samples."""
@@ -119,3 +127,24 @@ class Watch:
     def _on_failure(self, request: Request) -> None:
         if request.resource_type not in ("fetch", "media", "websocket"):  # these are cancelled by people
             self._seen.append(f"{request.failure}: {request.url}")
+
+
+def say(page: Page, text: str) -> None:
+    """As a person with a keyboard would."""
+    page.locator("#text").fill(text)
+    page.locator("#text").press("Control+Enter")
+
+
+def until_state(page: Page, *states: str) -> None:
+    """Of the conversation: idle, connecting, waiting, speaking or paused."""
+    page.wait_for_function("states => states.includes(window.voicePage?.conversation?.state)", arg=states)
+
+
+def until_heard(page: Page, seconds: float) -> None:
+    page.wait_for_function("seconds => voicePage.conversation.player.heardS >= seconds", arg=seconds)
+
+
+def until_quiet(page: Page) -> None:
+    """The answer is complete and was heard to its end."""
+    page.wait_for_function("() => voicePage.conversation.take?.state !== 'rendering'")
+    until_state(page, "idle")
