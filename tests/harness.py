@@ -13,11 +13,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import websockets
+from numpy.typing import NDArray
 
 from voice_server import main
-from voice_server.backends.tone import tone_pcm
+from voice_server.backends.tone import sample_pitch_hz, tone_pcm
 from voice_server.config import load_config
+from voice_server.core.audio.pcm import wav_header
 from voice_server.core.limits import Limits, StreamLimits, VoiceLimits, WorkerLimits
 from voice_server.core.settings import BackendConfig
 from voice_server.gateway.app import build_app
@@ -28,7 +31,7 @@ from voice_server.main import build_pool, worker_specs
 from voice_server.pool.process import Command, Guardian
 from voice_server.pool.supervisor import WorkerSpec
 from voice_server.stream.backend import Backend
-from voice_server.voices import VoiceStore
+from voice_server.voices import Sample, VoiceStore
 from voice_server.worker.pcm import to_pcm
 
 TIMEOUT_S = 20.0  # for anything that should happen soon; a test that needs all of it has failed
@@ -60,6 +63,17 @@ def voice_store(folder: Path, limits: VoiceLimits = FAST.voices) -> VoiceStore:
     return main.voice_store(folder, limits, {**os.environ, "VOICE_SERVER_HOME": str(folder / "home")})
 
 
+def hum(seconds: float = 2.0, rate: int = 24_000, pitch_hz: float = 200.0) -> NDArray[np.int16]:
+    """What goes for a voice: mono, half of full scale."""
+    times = np.arange(int(seconds * rate)) / rate
+    return (np.sin(2 * np.pi * pitch_hz * times) * 16_000).astype(np.int16)
+
+
+def hum_wav(seconds: float = 2.0, rate: int = 24_000, pitch_hz: float = 200.0) -> bytes:
+    pcm = hum(seconds, rate, pitch_hz).tobytes()
+    return wav_header(rate, len(pcm)) + pcm
+
+
 NO_VOICES = voice_store(Path("no voices here"))
 
 
@@ -80,6 +94,11 @@ async def eventually(is_true: Callable[[], bool], what: str, timeout_s: float = 
 def tone_bytes(*sentences: str, voice: str = "tone", **options: Any) -> bytes:
     """The audio that the tone backend owes for these sentences: PCM s16le at 24 kHz."""
     return b"".join(to_pcm(tone_pcm(sentence, voice, **options)) for sentence in sentences)
+
+
+def cloned_tone_bytes(sample: Sample, *sentences: str, **options: Any) -> bytes:
+    """The same in the voice of a sample."""
+    return tone_bytes(*sentences, voice=sample.key, pitch_hz=sample_pitch_hz(str(sample.path)), **options)
 
 
 def tone_config(*, workers: int = 1, limits: WorkerLimits = FAST_WORKER, **options: Any) -> BackendConfig:

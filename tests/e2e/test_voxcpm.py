@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -13,10 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import soundfile
 import websockets
 
 from tests.conftest import LOAD_S
-from tests.harness import TIMEOUT_S, Answer, RunningServer, ask, eventually, read_answer, running_server, say
+from tests.harness import (
+    TIMEOUT_S,
+    Answer,
+    RunningServer,
+    ask,
+    eventually,
+    read_answer,
+    running_server,
+    say,
+    voice_store,
+)
 from tests.process.pool_driver import all_ready, first_audio, start_of_render
 from voice_server.config import load_config
 from voice_server.core.limits import Limits
@@ -45,7 +56,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def voices(folder: Path) -> VoiceStore:
-    return VoiceStore(folder, Limits().voices)
+    return voice_store(folder)
 
 
 @pytest.fixture(scope="module")
@@ -90,11 +101,20 @@ async def speak(server: RunningServer, text: str = HELLO, voice: str = "", **opt
     return answer.audio
 
 
+def copy(sample: Path, target: Path) -> None:
+    """Another recording of the same sound: the very same one would be a duplicate."""
+    sound, rate = soundfile.read(sample)
+    loudness = 0.5 + zlib.crc32(target.stem.encode()) / 2**33
+    with open(target.with_suffix(".new"), "wb") as file:
+        soundfile.write(file, sound * loudness, rate, format="FLAC", subtype="PCM_24")
+    target.with_suffix(".new").rename(target)
+
+
 async def drop(server: RunningServer, folder: Path, sample: Path, name: str, words: str = "") -> None:
     """A sample as a user drops it, with its transcript if it has one."""
     if words:
         (folder / f"{name}.txt").write_text(words)
-    shutil.copy(sample, folder / f"{name}{sample.suffix}")
+    copy(sample, folder / f"{name}.flac")
     await eventually(lambda: name in server.backend.voices, "the voice appears")
 
 
@@ -115,19 +135,21 @@ async def test_a_dropped_sample_is_imitated(server: RunningServer, folder: Path,
 
 
 async def test_the_words_of_a_sample_change_the_clone(server: RunningServer, folder: Path, sample: Path) -> None:
-    await drop(server, folder, sample, "wordless")
-    await drop(server, folder, sample, "worded", "These are the words.")
-    assert await speak(server, voice="worded", seed=1) != await speak(server, voice="wordless", seed=1)
+    await drop(server, folder, sample, "reader")
+    wordless, key = await speak(server, voice="reader", seed=1), server.backend.store.samples["reader"].key
+    (folder / "reader.txt").write_text("These are the words.")
+    await eventually(lambda: server.backend.store.samples["reader"].key != key, "the words are seen")
+    assert await speak(server, voice="reader", seed=1) != wordless
 
 
 @pytest.mark.parametrize("arch", ["0.5b", "1.5"])
 async def test_the_older_models_clone_with_the_words_only(
     voxcpm_python: Path, voxcpm_models: Path, cache: Path, tmp_path: Path, sample: Path, arch: str
 ) -> None:
-    shutil.copy(sample, tmp_path / "wordless.flac")
-    shutil.copy(sample, tmp_path / "worded.flac")
+    copy(sample, tmp_path / "wordless.flac")
+    copy(sample, tmp_path / "worded.flac")
     (tmp_path / "worded.txt").write_text("These are the words.")
-    store = VoiceStore(tmp_path, Limits().voices)
+    store = voice_store(tmp_path)
     store.scan()
     async with speaking(voxcpm_python, config(voxcpm_models / arch, cache, 1), store) as server:
         assert await speak(server, voice="worded", seed=1) != await speak(server, seed=1)

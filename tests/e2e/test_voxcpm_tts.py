@@ -24,6 +24,7 @@ from tests.harness import (
     running_server,
     tone_bytes,
     tone_config,
+    voice_store,
 )
 from tests.unit.test_observe import scrape
 from tests.unit.test_voxcpm_tts_protocol import Frame, read_frame
@@ -384,9 +385,9 @@ async def test_b15_a_client_that_does_not_read_is_cut_off(tone_python: Path) -> 
 def voices(tmp_path: Path, sample: Path) -> VoiceStore:
     data, rate = soundfile.read(sample)
     soundfile.write(tmp_path / "anna.wav", data, rate)
-    soundfile.write(tmp_path / "bert.flac", data, rate)
+    soundfile.write(tmp_path / "bert.flac", data / 2, rate)
     (tmp_path / "anna.txt").write_text("These are my Words.")
-    store = VoiceStore(tmp_path, FAST.voices)
+    store = voice_store(tmp_path)
     store.scan()
     return store
 
