@@ -225,7 +225,8 @@ async def test_voices_are_listed_with_their_model(tone_python: Path, query: str)
     async with running_server(tone_config(), tone_python) as server:
         async with httpx.AsyncClient(base_url=server.http) as client:
             listed = (await client.get(f"/v1/audio/voices{query}")).json()["voices"]
-    assert listed == [{"id": name, "name": name, "model": "tone"} for name in ("tone", "low", "high")]
+    known = {"model": "tone", "kind": "engine", "backends": ["tone"]}
+    assert listed == [{"id": name, "name": name, **known} for name in ("tone", "low", "high")]
 
 
 async def test_captions_follow_the_true_times_of_the_sentences(tone_python: Path) -> None:

@@ -9,7 +9,18 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Mount, Route, WebSocketRoute
 
-from voice_server.gateway import cartesia, deepgram, elevenlabs, elevenlabs_http, info, loras, openai, page, voxcpm_api
+from voice_server.gateway import (
+    cartesia,
+    deepgram,
+    elevenlabs,
+    elevenlabs_http,
+    info,
+    loras,
+    openai,
+    page,
+    voices,
+    voxcpm_api,
+)
 from voice_server.gateway.convert import convert
 from voice_server.gateway.docs_page import docs, openapi_json
 from voice_server.gateway.house import House
@@ -36,7 +47,11 @@ def build_app(house: House, cors: Sequence[str] = (), voxcpm_ports: Collection[i
             Route("/api/voices/stats", voxcpm_api.voice_stats),
             Route("/api/voices/{voice_id}/audio", voxcpm_api.voice_audio),
             Route("/v1/audio/speech", openai.speech, methods=["POST"]),
-            Route("/v1/audio/voices", openai.voices),
+            Route("/v1/audio/voices", voices.voices),
+            Route("/v1/audio/voices", voices.create, methods=["POST"]),
+            Route("/v1/audio/voices/{name}", voices.delete, methods=["DELETE"]),
+            Route("/v1/audio/voices/{name}/sample", voices.sample),
+            Route("/v1/audio/voices/{name}/preview", voices.preview),
             Route("/v1/captions", openai.subtitles, methods=["POST"]),
             Route("/v1/models", openai.models),
             Route("/v1/models/{model}", openai.model),
@@ -85,7 +100,7 @@ def _middleware(house: House, cors: Sequence[str]) -> list[Middleware]:
     crossing = Middleware(
         CORSMiddleware,
         allow_origins=cors,
-        allow_methods=["GET", "POST"],
+        allow_methods=["GET", "POST", "DELETE"],
         allow_headers=["*"],
         expose_headers=[REQUEST_ID, "retry-after"],
     )

@@ -53,7 +53,8 @@ def _websockets(routes: Iterable[BaseRoute]) -> dict[str, str]:
 def _door(method: str, path: str, operation: dict[str, Any], schemas: dict[str, Any]) -> str:
     rows = [(item["name"], item["in"], item.get("description", "")) for item in operation["parameters"]]
     if body := operation.get("requestBody"):
-        rows += _fields(body["content"]["application/json"]["schema"], schemas)
+        (content,) = body["content"].values()
+        rows += _fields(content["schema"], schemas)
     answers = ", ".join(operation["responses"]["200"]["content"])
     return _section(method, path, operation["summary"], f"{_table(rows)}<p>answers {_code(answers)}</p>")
 
@@ -62,7 +63,7 @@ def _fields(schema: dict[str, Any], schemas: dict[str, Any]) -> list[tuple[str, 
     schema = schemas.get(schema.get("$ref", "").rsplit("/", 1)[-1], schema)
     required = schema.get("required", [])
     return [
-        (name, "body", f"{_kind(field)}{', required' if name in required else ''}")
+        (name, "body", field.get("description", f"{_kind(field)}{', required' if name in required else ''}"))
         for name, field in schema.get("properties", {}).items()
     ]
 

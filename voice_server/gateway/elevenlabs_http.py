@@ -19,7 +19,7 @@ from voice_server.gateway.elevenlabs_audio import encoder_of, is_slow, whole_fil
 from voice_server.gateway.house import House
 from voice_server.gateway.openapi import told
 from voice_server.gateway.security import address_of
-from voice_server.gateway.speech import Wanted, audio_of, collect
+from voice_server.gateway.speech import Wanted, audio_of, collect, until_gone
 from voice_server.gateway.streamed_speech import Body, StreamedSpeech
 from voice_server.stream.backend import Backend
 from voice_server.stream.stream import StreamSettings
@@ -102,7 +102,7 @@ async def _whole(request: Request, answer: _Answer) -> Response:
         if len(order.wanted.text) > house.limits.text.file_chars:
             raise TextTooLong(f"at most {house.limits.text.file_chars} characters at once; use /stream", field="text")
         settings = _settings(request, order, live=False)
-        events = await collect(order.backend, house.limits, order.wanted, settings, request)
+        events = await collect(order.backend, house.limits, order.wanted, settings, until_gone(request))
         file = await asyncio.to_thread(whole_file, order.format, audio_of(events))
     except VoiceError as error:
         return refuse(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Protocol
 
@@ -9,10 +10,12 @@ from voice_server import __version__
 from voice_server.core.errors import UnknownBackend
 from voice_server.core.limits import Limits
 from voice_server.core.status import ServerStatus
+from voice_server.gateway.previews import Previews
 from voice_server.gateway.security import Gate
 from voice_server.gateway.status import look
 from voice_server.observe import Metrics
 from voice_server.stream.backend import Backend
+from voice_server.voices import VoiceStore
 
 
 class Guest(Protocol):
@@ -34,6 +37,8 @@ class House:
         self.is_draining = False
         self.is_evicted = False
         self.conversions = 0  # of sound into files, running now
+        self.uploads = asyncio.Semaphore(limits.voices.uploads)
+        self.previews = Previews(limits.voices.preview_cache_bytes)
         self.metrics = Metrics(lambda: map(look, backends))
         for backend in backends:
             backend.measures = self.metrics.of(backend.name)
@@ -46,6 +51,10 @@ class House:
         if name not in self.backends:
             raise UnknownBackend(f"this server runs {', '.join(self.backends)}", field="backend")
         return self.backends[name]
+
+    @property
+    def voices(self) -> VoiceStore:
+        return self.default.store
 
     @property
     def problem(self) -> str:

@@ -1,4 +1,4 @@
-"""The OpenAI doors: `/v1/audio/speech`, `/v1/models`, `/v1/audio/voices`, and `/v1/captions`, which is ours.
+"""The OpenAI doors: `/v1/audio/speech`, `/v1/models`, and `/v1/captions`, which is ours.
 
 The bodies are in core/doors/openai_protocol.
 """
@@ -20,7 +20,7 @@ from voice_server.gateway.encoders import CONTENT_TYPES, Encoder, content_type, 
 from voice_server.gateway.house import House
 from voice_server.gateway.openapi import told
 from voice_server.gateway.security import address_of
-from voice_server.gateway.speech import Wanted, audio_of, collect
+from voice_server.gateway.speech import Wanted, audio_of, collect, until_gone
 from voice_server.gateway.streamed_speech import StreamedSpeech
 from voice_server.gateway.visits import until_ready
 from voice_server.stream.backend import Backend
@@ -51,7 +51,7 @@ async def subtitles(request: Request) -> Response:
         asked = await read_body(request, protocol.CaptionsRequest, house.limits.text)
         backend, wanted = await _wanted(asked, house)
         settings = StreamSettings(live=False, client=address_of(request))
-        events = await collect(backend, house.limits, wanted, settings, request)
+        events = await collect(backend, house.limits, wanted, settings, until_gone(request))
         cues = await asyncio.to_thread(captions.cues, events)  # 0.1 s for the longest text
     except VoiceError as error:
         return refuse(error)
@@ -77,18 +77,6 @@ async def model(request: Request) -> Response:
     return JSONResponse(protocol.model_of(name))
 
 
-@told(query={"model": "whose voices; without it, those of every backend"})
-async def voices(request: Request) -> Response:
-    """The voices of a model, or of all."""
-    house: House = request.app.state.house
-    name = request.query_params.get("model", "")
-    try:
-        asked = [house.backend(protocol.backend_of(name, house.backends))] if name else house.backends.values()
-    except VoiceError as error:
-        return refuse(error)
-    return JSONResponse(protocol.voice_list({backend.name: backend.voices for backend in asked}))
-
-
 def refuse(error: VoiceError) -> Response:
     return JSONResponse(protocol.error_body(error), protocol.status_of(error), protocol.error_headers(error))
 
@@ -99,7 +87,7 @@ async def _answer(request: Request, asked: protocol.SpeechRequest, house: House)
     encoding = encoder(name, rate)  # what it cannot do is told before anything is rendered
     settings = StreamSettings(live=asked.stream, sample_rate=rate, client=address_of(request))
     if not asked.stream and asked.stream_format != "sse":
-        speech = audio_of(await collect(backend, house.limits, wanted, settings, request))
+        speech = audio_of(await collect(backend, house.limits, wanted, settings, until_gone(request)))
         file = await asyncio.to_thread(encode_whole, name, rate, speech)
         return Response(file, media_type=content_type(name))
     sound = _Sound(encoding, is_costly(name))

@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute, Route
 from voice_server import __version__
 
 JSON = "application/json"
+_FORM = "multipart/form-data"
 _REF = "#/components/schemas/{name}"
 _OPEN = "/health"
 _KEYS: dict[str, dict[str, str]] = {
@@ -45,18 +46,23 @@ class Details:
     body: type | None = None
     query: Mapping[str, str] = field(default_factory=dict)  # each parameter, and what it says
     answers: tuple[str, ...] = (JSON,)  # content types
+    form: Mapping[str, str] = field(default_factory=dict)  # as query; the first one is a file
 
 
 _details: dict[Callable[..., Any], Details] = {}
 
 
 def told(
-    *, body: type | None = None, query: Mapping[str, str] | None = None, answers: tuple[str, ...] = (JSON,)
+    *,
+    body: type | None = None,
+    query: Mapping[str, str] | None = None,
+    answers: tuple[str, ...] = (JSON,),
+    form: Mapping[str, str] | None = None,
 ) -> Callable[[Endpoint], Endpoint]:
     """What `/openapi.json` says of a door beside its docstring."""
 
     def remember(endpoint: Endpoint) -> Endpoint:
-        _details[endpoint] = Details(body, query or {}, answers)
+        _details[endpoint] = Details(body, query or {}, answers, form or {})
         return endpoint
 
     return remember
@@ -101,9 +107,17 @@ def _operation(door: Route, method: str, of_body: Mapping[type, dict[str, Any]])
     }
     if details.body:
         operation["requestBody"] = {"required": True, "content": {JSON: {"schema": of_body[details.body]}}}
+    if details.form:
+        operation["requestBody"] = {"required": True, "content": {_FORM: {"schema": _form_schema(details.form)}}}
     if door.path == _OPEN:
         operation["security"] = []
     return operation
+
+
+def _form_schema(form: Mapping[str, str]) -> dict[str, Any]:
+    file, *_ = form
+    fields = {name: {"type": "string", "description": what} for name, what in form.items()}
+    return {"type": "object", "required": [file], "properties": fields | {file: {**fields[file], "format": "binary"}}}
 
 
 def _details_of(door: Route) -> Details:

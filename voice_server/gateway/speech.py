@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -15,6 +15,8 @@ from voice_server.core.limits import Limits
 from voice_server.stream.backend import Backend
 from voice_server.stream.stream import StreamSettings
 from voice_server.stream.talk import Send, Talk
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +58,11 @@ async def speak(
 
 
 async def collect(
-    backend: Backend, limits: Limits, wanted: Wanted, settings: StreamSettings, request: Request
+    backend: Backend, limits: Limits, wanted: Wanted, settings: StreamSettings, gone: Coroutine[Any, Any, None]
 ) -> list[Event]:
     """The events of a text that was spoken as a whole. Raises its first problem: half a file is no file.
 
-    Raises ClientDisconnect when nobody waits for them any more, and what `speak` raises.
+    Raises ClientDisconnect when `gone` says that nobody waits for them any more, and what `speak` raises.
     """
     events: list[Event] = []
 
@@ -69,7 +71,7 @@ async def collect(
             raise event.error
         events.append(event)
 
-    if not await speak(backend, limits, wanted, settings, take, until_gone(request)):
+    if not await speak(backend, limits, wanted, settings, take, gone):
         raise ClientDisconnect
     return events
 
@@ -82,3 +84,22 @@ async def until_gone(request: Request) -> None:
     """Returns when the client of an HTTP request has left."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+async def until_cancelled() -> None:
+    """For speech that several wait for: who leaves does not end it."""
+    await asyncio.Event().wait()
+
+
+async def unless_gone(request: Request, wanted: Coroutine[Any, Any, Result]) -> Result:
+    """What `wanted` gives, for a client that waits for it. Raises ClientDisconnect, and what `wanted` raises."""
+    working, leaving = asyncio.create_task(wanted), asyncio.create_task(until_gone(request))
+    try:
+        await asyncio.wait([working, leaving], return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        for task in (working, leaving):
+            task.cancel()
+        await asyncio.wait([working, leaving])

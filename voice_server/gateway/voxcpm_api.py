@@ -6,28 +6,26 @@ name; those of the folder of samples have recordings, which are served here. No 
 
 from __future__ import annotations
 
-import asyncio
-import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 
 from voice_server.core.doors.voxcpm_tts_protocol import NON_STREAMING, PARAMS, STREAMING, voice_name
 from voice_server.core.errors import UnknownVoice, VoiceError
 from voice_server.gateway.house import House
 from voice_server.gateway.openapi import told
 from voice_server.gateway.security import error_response
+from voice_server.gateway.voices import file_of
 from voice_server.stream.backend import Backend
+from voice_server.voices import MEDIA_TYPES
 
 SAMPLES = "samples"  # the category of voices that are cloned from a file
 _DEFAULTS = {"cfg_value": 2.0, "inference_timesteps": 10, "normalize": False, "denoise": False}
 _BACKEND = {"backend": "its name; left out, the default one"}
-_MEDIA_TYPES = {".wav": "audio/wav", ".mp3": "audio/mpeg", ".flac": "audio/flac", ".ogg": "audio/ogg"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +54,8 @@ def catalogue(backend: Backend) -> list[Voice]:
 
 
 def _voice(backend: Backend, name: str) -> Voice:
-    sample = backend.request("", name, {}).sample
-    return Voice(SAMPLES if sample else backend.name, name, sample.get("transcript", ""), bool(sample))
+    sample = backend.sample(name)
+    return Voice(SAMPLES if sample else backend.name, name, sample.transcript if sample else "", bool(sample))
 
 
 @told(query=_BACKEND)
@@ -84,20 +82,18 @@ async def voice_stats(request: Request) -> Response:
     return _answer(request, _stats)
 
 
-@told(query=_BACKEND, answers=("audio/wav", "audio/mpeg", "audio/flac", "audio/ogg"))
+@told(query=_BACKEND, answers=tuple(dict.fromkeys(MEDIA_TYPES.values())))
 async def voice_audio(request: Request) -> Response:
     """The recording that a cloned voice was made from."""
     house: House = request.app.state.house
     try:
         backend = house.backend(request.query_params.get("backend", ""))
         name = voice_name(request.path_params["voice_id"], backend.voices, categories(backend))
-        path = Path(backend.request("", name, {}).sample.get("path", ""))
-        found = await asyncio.to_thread(os.stat, path)
-        return FileResponse(path, media_type=_MEDIA_TYPES[path.suffix.lower()], stat_result=found)
+        if sample := backend.sample(name):
+            return await file_of(sample)
+        raise UnknownVoice("no voice of this id has a recording", field="voice_id")
     except VoiceError as error:
         return error_response(error)
-    except (OSError, KeyError):
-        return error_response(UnknownVoice("no voice of this id has a recording", field="voice_id"))
 
 
 def _answer(request: Request, tell: Callable[[Backend], dict[str, Any]]) -> Response:

@@ -19,7 +19,7 @@ from voice_server.gateway.house import House
 from voice_server.gateway.openapi import told
 from voice_server.gateway.security import address_of, error_response
 from voice_server.gateway.sockets import NORMAL_CLOSURE, POLICY_VIOLATION, abort, say_and_close, until_left
-from voice_server.gateway.speech import Wanted, audio_of, collect, speak
+from voice_server.gateway.speech import Wanted, audio_of, collect, speak, until_gone
 from voice_server.stream.backend import Backend
 from voice_server.stream.stream import StreamSettings
 
@@ -44,7 +44,7 @@ async def tts(request: Request) -> Response:
         backend = house.backend(wanted.backend)
         rate = (await backend.pool.until_ready()).sample_rate
         settings = StreamSettings(live=False, sample_rate=rate, client=address_of(request))
-        speech = audio_of(await collect(backend, house.limits, _said(backend, wanted), settings, request))
+        speech = audio_of(await collect(backend, house.limits, _said(backend, wanted), settings, until_gone(request)))
     except VoiceError as error:
         return error_response(error)
     except ClientDisconnect:

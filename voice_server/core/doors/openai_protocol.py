@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -173,12 +173,3 @@ def model_list(backends: Sequence[str]) -> dict[str, Any]:
 
 def model_of(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": OWNER}
-
-
-def voice_list(voices: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """By backend. Open WebUI reads `id` and `name`."""
-    return {
-        "voices": [
-            {"id": voice, "name": voice, "model": backend} for backend, names in voices.items() for voice in names
-        ]
-    }

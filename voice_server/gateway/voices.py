@@ -1,0 +1,239 @@
+"""The doors of the voices: list, make, hear, fetch and delete them, on the folder that every backend clones from.
+
+A voice that was made here is there for every door at once. Paths are those of the store; no client's word becomes part
+of one. The fields are in core/doors/voices_protocol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from typing import Any
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, JSONResponse, Response
+
+from voice_server.core.audio.repeats import RepeatKey
+from voice_server.core.doors import openai_protocol
+from voice_server.core.doors import voices_protocol as protocol
+from voice_server.core.errors import Overloaded, TextTooLong, Unauthorized, UnknownVoice, VoiceError
+from voice_server.core.limits import VoiceLimits
+from voice_server.core.text.preview_texts import preview_text
+from voice_server.gateway.encoders import encode_whole
+from voice_server.gateway.house import House
+from voice_server.gateway.openai import refuse
+from voice_server.gateway.openapi import told
+from voice_server.gateway.security import address_of
+from voice_server.gateway.speech import Wanted, audio_of, collect, unless_gone, until_cancelled
+from voice_server.gateway.uploads import Upload, check_announced, read_upload
+from voice_server.gateway.visits import until_ready
+from voice_server.stream.backend import Backend
+from voice_server.stream.stream import StreamSettings
+from voice_server.voices import MEDIA_TYPES, About, Sample
+
+_NOBODY_READS = 499  # nginx's status for a client that left
+_FORM = {
+    "audio_sample": "the sound, a file; also as `file`",
+    "name": "of the voice",
+    "transcript": "the words of the sound; also as `ref_text`",
+    "language": "as a BCP 47 tag",
+    "consent": "of the person who speaks",
+    "licence": "of the sound; also as `license`",
+    "aliases": "more names, with commas between them",
+    "default_of": "backends whose default voice it is to be, with commas between them",
+}
+
+
+@told(query={"backend": "those that it can speak; without it, those of every backend", "model": "the same"})
+async def voices(request: Request) -> Response:
+    """The voices of a backend, or of all: those of engines, and those made from a sample."""
+    house: House = request.app.state.house
+    try:
+        name = _asked_backend(request, house)
+    except VoiceError as error:
+        return refuse(error)
+    asked = [house.backends[name]] if name else house.backends.values()
+    engines = [protocol.engine_voice(voice, one.name) for one in asked for voice in _spoken_by_engine(one)]
+    cloned = [_told(house, sample) for sample in house.voices.samples.values()]
+    return JSONResponse({"voices": engines + [voice for voice in cloned if not name or name in voice["backends"]]})
+
+
+@told(form=_FORM)
+async def create(request: Request) -> Response:
+    """A voice from a recording. It can be used as soon as this is answered."""
+    house: House = request.app.state.house
+    try:
+        _refuse_strangers(request, house)
+        check_announced(request, house.limits.voices)
+        async with _seat(house):
+            upload = await read_upload(request, protocol.FILES, house.limits.voices)
+            sample = await _add(upload, house)
+    except VoiceError as error:
+        return refuse(error)
+    except ClientDisconnect:
+        return Response(status_code=_NOBODY_READS)
+    return JSONResponse(protocol.created(_told(house, sample), int(time.time())))
+
+
+async def delete(request: Request) -> Response:
+    """Deletes a voice that was made from a sample, and all that is kept of it."""
+    house: House = request.app.state.house
+    name = request.path_params["name"]
+    try:
+        _refuse_strangers(request, house)
+        _sample(house, name)
+        await asyncio.to_thread(house.voices.remove, name)
+    except VoiceError as error:
+        return refuse(error)
+    return JSONResponse(protocol.deleted(name))
+
+
+@told(answers=tuple(dict.fromkeys(MEDIA_TYPES.values())))
+async def sample(request: Request) -> Response:
+    """The recording that a voice was made from, as it was sent."""
+    house: House = request.app.state.house
+    try:
+        return await file_of(_sample(house, request.path_params["name"]))
+    except VoiceError as error:
+        return refuse(error)
+
+
+@told(
+    query={"backend": "who is to speak; without it, the first that can", "text": "else a sentence in its language"},
+    answers=("audio/wav",),
+)
+async def preview(request: Request) -> Response:
+    """A short sentence in this voice."""
+    house: House = request.app.state.house
+    try:
+        sound = await unless_gone(request, _preview(request, house))
+    except VoiceError as error:
+        return refuse(error)
+    except ClientDisconnect:
+        return Response(status_code=_NOBODY_READS)
+    return Response(sound, media_type="audio/wav", headers={"cache-control": "no-cache"})
+
+
+async def file_of(sample: Sample) -> FileResponse:
+    """Its original. Raises UnknownVoice when somebody has just taken it away."""
+    path = sample.original
+    try:
+        found = await asyncio.to_thread(path.stat)
+    except OSError:
+        raise UnknownVoice("the recording of this voice is gone", field="name") from None
+    headers = {"x-content-type-options": "nosniff"}  # it came from outside, and is sent from where the page lives
+    return FileResponse(path, media_type=MEDIA_TYPES[path.suffix.lower()], stat_result=found, headers=headers)
+
+
+# Lists
+
+
+def _asked_backend(request: Request, house: House) -> str:
+    """ "" is all of them. Raises UnknownBackend."""
+    backend, model = (request.query_params.get(name, "") for name in ("backend", "model"))
+    if not (backend or model):
+        return ""
+    return house.backend(backend or openai_protocol.backend_of(model, house.backends)).name
+
+
+def _spoken_by_engine(backend: Backend) -> list[str]:
+    return [name for name in backend.voices if not backend.sample(name)]
+
+
+def _engines(house: House) -> dict[str, Collection[str]]:
+    """The voices that each backend has of its own."""
+    ready = {name: backend.pool.ready for name, backend in house.backends.items()}
+    return {name: found.voices for name, found in ready.items() if found}
+
+
+def _told(house: House, sample: Sample) -> dict[str, Any]:
+    able = [name for name, backend in house.backends.items() if backend.sample(sample.name)]
+    about = {
+        "language": sample.about.language,
+        "transcript": sample.transcript,
+        "consent": sample.about.consent,
+        "licence": sample.about.licence,
+        "duration_s": round(sample.duration_s, 2),
+        "aliases": list(sample.about.aliases),
+        "default_of": list(sample.about.default_of),
+    }
+    return protocol.sample_voice(sample.name, able, about)
+
+
+def _sample(house: House, name: str) -> Sample:
+    """Raises UnknownVoice and BadMessage."""
+    protocol.check_samples_voice(name, house.voices.samples, _engines(house))
+    return house.voices.samples[name]
+
+
+# Making one
+
+
+def _refuse_strangers(request: Request, house: House) -> None:
+    """A browser sends a form to anybody, without asking first: where no token is wanted, a page from anywhere could
+    change the voices of whoever looks at it. Raises Unauthorized."""
+    if request.headers.get("sec-fetch-site") == "cross-site" and not house.gate.is_guarded:
+        raise Unauthorized("a web page from elsewhere may change voices only on a server with a token")
+
+
+@asynccontextmanager
+async def _seat(house: House) -> AsyncIterator[None]:
+    """Raises Overloaded."""
+    try:
+        await asyncio.wait_for(house.uploads.acquire(), house.limits.voices.upload_wait_s)
+    except asyncio.TimeoutError:
+        raise Overloaded("other recordings are being made into voices; try again in a few seconds") from None
+    try:
+        yield
+    finally:
+        house.uploads.release()
+
+
+async def _add(upload: Upload, house: House) -> Sample:
+    """Raises BadMessage, VoiceExists, BadSample and SampleTooLarge."""
+    protocol.check_form(upload.fields)
+    name, transcript = protocol.field(upload.fields, "name"), protocol.field(upload.fields, "transcript")
+    protocol.check_name(name, _engines(house))
+    about = About(
+        language=protocol.field(upload.fields, "language"),
+        consent=protocol.field(upload.fields, "consent"),
+        licence=protocol.field(upload.fields, "licence"),
+        aliases=protocol.names(upload.fields, "aliases"),
+        default_of=protocol.names(upload.fields, "default_of"),
+    )
+    return await asyncio.to_thread(house.voices.add, name, upload.sound, upload.suffix, transcript, about)
+
+
+# Hearing one
+
+
+async def _preview(request: Request, house: House) -> bytes:
+    """Raises UnknownBackend, UnknownVoice, TextTooLong, and what rendering raises."""
+    name = request.path_params["name"]
+    backend = _speaker(house, request.query_params.get("backend", ""), name)
+    await until_ready(backend, house.limits)
+    voice = backend.resolve_voice(name)
+    text = _text(request.query_params.get("text", ""), house.voices.samples.get(voice), house.limits.voices)
+    asked = backend.request(text, voice, backend.default_options)
+    key = RepeatKey.of(text, asked.voice, asked.options, {"backend": backend.name})
+    return await house.previews.get(key, lambda: _render(backend, house, Wanted(text, voice), address_of(request)))
+
+
+def _speaker(house: House, wanted: str, name: str) -> Backend:
+    """Raises UnknownBackend."""
+    able = (backend for backend in house.backends.values() if name in backend.voices)
+    return house.backend(wanted) if wanted else next(able, house.default)
+
+
+def _text(asked: str, sample: Sample | None, limits: VoiceLimits) -> str:
+    if len(asked) > limits.preview_chars:
+        raise TextTooLong(f"a preview has at most {limits.preview_chars} characters", field="text")
+    return asked or preview_text(sample.about.language if sample else "")
+
+
+async def _render(backend: Backend, house: House, wanted: Wanted, client: str) -> bytes:
+    settings = StreamSettings(live=False, client=client)
+    events = await collect(backend, house.limits, wanted, settings, until_cancelled())
+    return encode_whole("wav", settings.sample_rate, audio_of(events))
