@@ -13,23 +13,25 @@ const CHOSEN = "backend"; // of settings
 
 /** Events: `change`, whenever anything below has. */
 export class Backends extends EventTarget {
+  /** As GET /backends tells them, the default first. */
+  list = [];
+  /** @type {Error|null} why the server did not answer */
+  away = null;
+  #api;
+  #wanted = recall(CHOSEN, "");
+  #timer = 0;
+  #shown = "";
+
   /** @param {{get: (path: string) => Promise<any>}} api */
   constructor(api) {
     super();
-    this._api = api;
-    this._wanted = recall(CHOSEN, "");
-    this._timer = 0;
-    this._shown = "";
-    /** As GET /backends tells them, the default first. */
-    this.list = [];
-    /** @type {Error|null} why the server did not answer */
-    this.away = null;
+    this.#api = api;
     document.addEventListener("visibilitychange", () => document.hidden || this.refresh());
   }
 
   /** The chosen backend, else the default one; null while none is known. */
   get chosen() {
-    return this.list.find((backend) => backend.name === this._wanted) ?? this.list[0] ?? null;
+    return this.list.find((backend) => backend.name === this.#wanted) ?? this.list[0] ?? null;
   }
 
   /** @returns {"ready"|"loading"|"broken"|"away"} of the chosen backend */
@@ -43,33 +45,33 @@ export class Backends extends EventTarget {
 
   /** @param {string} name */
   choose(name) {
-    this._wanted = name;
+    this.#wanted = name;
     remember(CHOSEN, name);
-    this._tell();
+    this.#tell();
   }
 
   /** Looks now. */
   async refresh() {
-    clearTimeout(this._timer);
+    clearTimeout(this.#timer);
     try {
-      this.list = (await this._api.get("backends")).backends;
+      this.list = (await this.#api.get("backends")).backends;
       this.away = null;
     } catch (error) {
       this.away = error;
     }
-    this._tell();
-    this._lookAgain();
+    this.#tell();
+    this.#lookAgain();
   }
 
-  _lookAgain() {
-    clearTimeout(this._timer);
-    if (!document.hidden) this._timer = setTimeout(() => this.refresh(), this.state === "ready" ? CALM_MS : SOON_MS);
+  #lookAgain() {
+    clearTimeout(this.#timer);
+    if (!document.hidden) this.#timer = setTimeout(() => this.refresh(), this.state === "ready" ? CALM_MS : SOON_MS);
   }
 
-  _tell() {
-    const now = JSON.stringify([this._wanted, this.away?.code ?? null, this.list]);
-    if (now === this._shown) return; // so that nobody redraws under a finger
-    this._shown = now;
+  #tell() {
+    const now = JSON.stringify([this.#wanted, this.away?.code ?? null, this.list]);
+    if (now === this.#shown) return; // so that nobody redraws under a finger
+    this.#shown = now;
     this.dispatchEvent(new Event("change"));
   }
 }

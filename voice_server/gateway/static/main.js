@@ -1,5 +1,42 @@
-// Puts the page together: the only module that knows all parts.
+/** Puts the page together: the only module that knows all parts. */
 
+import { api } from "./api.js";
+import { Backends } from "./backends.js";
+import { mountComposer } from "./composer.js";
+import { Conversation } from "./conversation.js";
+import { askToken } from "./dialogs.js";
+import { mountHeader } from "./header.js";
 import { loadLanguage, preferredLanguage } from "./i18n.js";
+import { mountOptions } from "./options.js";
+import { mountPool } from "./pool.js";
+import { mountProblems, tell } from "./problems.js";
+import { mountVoices } from "./voices.js";
+
+const place = (id) => document.getElementById(id);
 
 await loadLanguage(preferredLanguage());
+api.askToken = askToken;
+mountProblems(place("problems"));
+
+const backends = new Backends(api);
+const conversation = new Conversation({ api });
+const voices = mountVoices(place("picker"), { api });
+const composer = mountComposer(place("composer"), {
+  conversation,
+  wanted: () => ({ backend: backends.chosen?.name ?? "", voice: voices.value(), opts: options.values() }),
+});
+const options = mountOptions(composer.optionsRoot);
+
+mountHeader(place("header"), { backends });
+mountPool(place("pool"), { api });
+
+conversation.addEventListener("problem", ({ detail }) => tell(detail));
+conversation.addEventListener("state", ({ detail }) => detail.state === "idle" || voices.hush());
+backends.addEventListener("change", () => {
+  options.show(backends.chosen);
+  voices.show(backends.chosen);
+});
+backends.refresh();
+
+/** For developers, in the console of the browser: what the page is made of. Nothing of the page uses it. */
+window.voicePage = { api, backends, composer, conversation, options, voices };

@@ -3,16 +3,19 @@
 import { tell } from "./problems.js";
 
 export class Preview {
+  /** Whose preview loads or sounds; "" for nobody's. */
+  name = "";
+  /** @type {"idle"|"loading"|"playing"} */
+  state = "idle";
+  #api;
+  #onChange;
+  #audio = new Audio();
+
   /** @param {typeof import("./api.js").api} api @param {() => void} onChange */
   constructor(api, onChange) {
-    this._api = api;
-    this._onChange = onChange;
-    this._audio = new Audio();
-    this._audio.addEventListener("ended", () => this.stop());
-    /** Whose preview loads or sounds; "" for nobody's. */
-    this.name = "";
-    /** @type {"idle"|"loading"|"playing"} */
-    this.state = "idle";
+    this.#api = api;
+    this.#onChange = onChange;
+    this.#audio.addEventListener("ended", () => this.stop());
   }
 
   /** Plays it, or stops where it is this one that plays. @param {string} name of a voice @param {string} backend */
@@ -20,14 +23,14 @@ export class Preview {
     const wasThis = this.name === name;
     this.stop();
     if (wasThis) return;
-    this._enter(name, "loading");
+    this.#enter(name, "loading");
     try {
       const path = `v1/audio/voices/${encodeURIComponent(name)}/preview?backend=${encodeURIComponent(backend)}`;
-      const sound = await this._api.blob(path);
+      const sound = await this.#api.blob(path);
       if (this.name !== name) return; // another one was wanted meanwhile
-      this._audio.src = URL.createObjectURL(sound);
-      await this._audio.play();
-      this._enter(name, "playing");
+      this.#audio.src = URL.createObjectURL(sound);
+      await this.#audio.play();
+      this.#enter(name, "playing");
     } catch (error) {
       if (this.name !== name) return;
       this.stop();
@@ -36,14 +39,14 @@ export class Preview {
   }
 
   stop() {
-    this._audio.pause();
-    if (this._audio.src) URL.revokeObjectURL(this._audio.src);
-    this._audio.removeAttribute("src");
-    if (this.name) this._enter("", "idle");
+    this.#audio.pause();
+    if (this.#audio.src) URL.revokeObjectURL(this.#audio.src);
+    this.#audio.removeAttribute("src");
+    if (this.name) this.#enter("", "idle");
   }
 
-  _enter(name, state) {
+  #enter(name, state) {
     Object.assign(this, { name, state });
-    this._onChange();
+    this.#onChange();
   }
 }
