@@ -137,7 +137,7 @@ function drawSeat(item, seat) {
 }
 
 function rendered(render) {
-  return { stream: render.stream, sentence: render.sentence + 1, audio: seconds(render.audio_s) };
+  return { stream: render.stream, sentence: render.sentence + 1 };
 }
 
 function emptySeat(seat) {
@@ -152,5 +152,5 @@ function urgency(render) {
 
 function due(render) {
   const late = render.due_in_s < 0;
-  return t(late ? "pool.late" : "pool.due", { time: seconds(Math.abs(render.due_in_s)) });
+  return t(late ? "pool.late" : "pool.due", { audio: seconds(render.audio_s), time: seconds(Math.abs(render.due_in_s)) });
 }

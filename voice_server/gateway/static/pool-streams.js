@@ -25,16 +25,12 @@ export function drawStreams(list, more, backend) {
   const hidden = backend.streams.length - shown.length;
   mark(list, "aria-label", t("pool.streams_of", { backend: backend.name }));
   reconcile(list, shown, { key: (stream) => stream.id, make: newStream, update: drawStream });
-  put(more, hidden > 0 ? t("pool.more_streams", { count: hidden }) : noneYet(backend));
-  more.hidden = more.textContent === "";
+  put(more, t("pool.more_streams", { count: hidden }));
+  more.hidden = hidden === 0;
 }
 
 function byRank(a, b) {
   return RANK[a.state] - RANK[b.state] || a.id - b.id;
-}
-
-function noneYet(backend) {
-  return backend.streams.length === 0 ? t("pool.no_streams") : "";
 }
 
 function newStream() {
