@@ -67,8 +67,8 @@ function build(root) {
   const act = el("div", { class: "row composer-act" }, say, pause, stop, status);
   const below = el("div", { class: "row composer-below" }, examples, count);
   const options = el("div", { id: "options" });
-  const form = el("form", { class: "stack" }, label, text, below, el("div", { class: "composer-bar" }, act, pace));
-  root.append(form, options);
+  const form = el("form", { class: "stack" }, label, text, below, act);
+  root.append(form, pace, options);
   translate(root);
   return { text, examples, count, say, pause, stop, pace, status, options, form };
 }

@@ -6,7 +6,7 @@
  */
 
 import { el } from "./dom.js";
-import { hasWords, onLanguage, t } from "./i18n.js";
+import { hasWords, onLanguage, t, translate } from "./i18n.js";
 import { icon } from "./icons.js";
 import { recall, remember } from "./settings.js";
 
@@ -26,6 +26,7 @@ export function mountOptions(root) {
   const grid = el("div", { class: "options-grid" });
   const fold = el("details", { class: "options" }, el("summary", {}, icon("sliders"), title, count, icon("chevron")), grid, reset);
   root.append(fold);
+  translate(root);
   fold.open = recall("options.open", false);
   fold.addEventListener("toggle", () => remember("options.open", fold.open));
 
@@ -96,7 +97,9 @@ function row(name, spec, kept, keep) {
   });
   const help = spec.help ? el("p", { class: "help", id: `${id}-help`, text: spec.help }) : null;
   if (help) control.labelled.forEach((input) => input.setAttribute("aria-describedby", help.id));
-  const words = el("label", { for: id }, el("span", { text: label(name) }), el("code", { text: name, class: "muted" }));
+  const word = label(name);
+  const code = word.toLowerCase() === name ? null : el("code", { text: name, class: "muted" });
+  const words = el("label", { for: id }, el("span", { text: word }), code);
   const head = el("div", { class: "option-head" }, words, reset);
   return el("div", { class: "field option", "data-option": name }, head, control.element, help);
 }
