@@ -18,7 +18,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from voice_server.core.audio.repeats import RepeatKey
 from voice_server.core.doors import openai_protocol
 from voice_server.core.doors import voices_protocol as protocol
-from voice_server.core.errors import Overloaded, TextTooLong, Unauthorized, UnknownVoice, VoiceError
+from voice_server.core.errors import Overloaded, SlowClient, TextTooLong, Unauthorized, UnknownVoice, VoiceError
 from voice_server.core.limits import VoiceLimits
 from voice_server.core.text.preview_texts import preview_text
 from voice_server.gateway.encoders import encode_whole
@@ -57,7 +57,8 @@ async def voices(request: Request) -> Response:
     asked = [house.backends[name]] if name else house.backends.values()
     engines = [protocol.engine_voice(voice, one.name) for one in asked for voice in _spoken_by_engine(one)]
     cloned = [_told(house, sample) for sample in house.voices.samples.values()]
-    return JSONResponse({"voices": engines + [voice for voice in cloned if not name or name in voice["backends"]]})
+    spoken = [voice for voice in cloned if not name or name in voice["backends"]]
+    return JSONResponse({"voices": engines + spoken, "limits": protocol.told_limits(house.limits.voices)})
 
 
 @told(form=_FORM)
@@ -71,7 +72,7 @@ async def create(request: Request) -> Response:
             upload = await read_upload(request, protocol.FILES, house.limits.voices)
             sample = await _add(upload, house)
     except VoiceError as error:
-        return refuse(error)
+        return _refuse_upload(error, request)
     except ClientDisconnect:
         return Response(status_code=_NOBODY_READS)
     return JSONResponse(protocol.created(_told(house, sample), int(time.time())))
@@ -176,6 +177,15 @@ def _refuse_strangers(request: Request, house: House) -> None:
     change the voices of whoever looks at it. Raises Unauthorized."""
     if request.headers.get("sec-fetch-site") == "cross-site" and not house.gate.is_guarded:
         raise Unauthorized("a web page from elsewhere may change voices only on a server with a token")
+
+
+def _refuse_upload(error: VoiceError, request: Request) -> Response:
+    """An upload that said no end, or never comes to it, is cut off; of others the server reads the rest, and drops it:
+    only then do all clients see the answer."""
+    response = refuse(error)
+    if isinstance(error, SlowClient) or "content-length" not in request.headers:
+        response.headers["connection"] = "close"
+    return response
 
 
 @asynccontextmanager

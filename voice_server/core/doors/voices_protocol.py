@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from voice_server.core.errors import BadMessage, UnknownVoice, VoiceExists
+from voice_server.core.limits import VoiceLimits
 from voice_server.core.voice_names import is_voice_name
 
 FILES = ("audio_sample", "file")  # OpenAI's name for the sound, and curl users'
@@ -66,6 +67,12 @@ def sample_voice(name: str, backends: Sequence[str], about: Mapping[str, Any]) -
     """`backends`: those that can speak it now. Where there is none, its `model` is null."""
     model = backends[0] if backends else None
     return {"id": name, "name": name, "model": model, "kind": SAMPLE, "backends": list(backends), **about}
+
+
+def told_limits(limits: VoiceLimits) -> dict[str, Any]:
+    """Of what a voice is made of: a page can check it before it sends anything."""
+    told = ("sample_bytes", "sample_min_s", "sample_max_s", "name_chars", "transcript_chars")
+    return {name: getattr(limits, name) for name in told}
 
 
 def created(voice: Mapping[str, Any], created_at: int) -> dict[str, Any]:
