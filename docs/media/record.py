@@ -115,9 +115,20 @@ def save(target: Path, frames: Frames, palette: Image.Image) -> None:
     say(f"{target.relative_to(ROOT)}: {sum(durations) / 1000:.1f} s, {target.stat().st_size / 2**20:.2f} MB")
 
 
+def record_page(target: Path) -> None:
+    from browser import frames_of_page, palette_of  # noqa: PLC0415  the terminal is recorded without Playwright
+
+    frames = frames_of_page(ROOT, (HERE / "answer.txt").read_text(), LAST_S)
+    save(target, frames, palette_of(frames))
+
+
 def say(line: str) -> None:
     sys.stdout.write(f"{line}\n")
 
 
 if __name__ == "__main__":
-    record_terminal(HERE / "terminal.gif")
+    wanted = sys.argv[1:] or ["terminal", "page"]
+    if "terminal" in wanted:
+        record_terminal(HERE / "terminal.gif")
+    if "page" in wanted:
+        record_page(HERE / "page.gif")

@@ -1,0 +1,85 @@
+"""The page as a person sees it while it speaks: a server, a browser, and a picture several times a second."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+BACKEND = "hibari"
+SIZE = {"width": 1180, "height": 780}
+FPS = 8
+LONGEST_S = 15.0  # of speech, should the page not say that it is over
+COLOURS = 128
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")  # None: Playwright's own
+FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--mute-audio"]
+
+Frames = list[tuple[Image.Image, float]]
+
+
+def frames_of_page(root: Path, text: str, last_s: float) -> Frames:
+    """From the press of the button to the last word."""
+    with _server(root) as url, _page(url) as page:
+        page.locator("#text").fill(text)
+        page.get_by_label("Type like an LLM").check()
+        frames: Frames = [(_picture(page), 0.8)]
+        page.get_by_role("button", name="Say it").click()
+        frames += _while_it_speaks(page)
+        return [*frames, (_picture(page), last_s)]
+
+
+def _while_it_speaks(page: Page) -> Iterator[tuple[Image.Image, float]]:
+    began = shown = time.monotonic()
+    while shown - began < LONGEST_S and (page.locator("#stop").is_enabled() or shown == began):
+        picture = _picture(page)
+        page.wait_for_timeout(max(0.0, shown + 1 / FPS - time.monotonic()) * 1000)
+        now = time.monotonic()
+        yield picture, now - shown
+        shown = now
+
+
+def _picture(page: Page) -> Image.Image:
+    return Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+
+
+@contextmanager
+def _page(url: str) -> Iterator[Page]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page(viewport=SIZE, color_scheme="dark", locale="en-US")
+        page.goto(url)
+        page.get_by_text("Ready", exact=True).first.wait_for()
+        yield page
+        browser.close()
+
+
+@contextmanager
+def _server(root: Path) -> Iterator[str]:
+    """The address of its page, as soon as it can speak."""
+    command = [sys.executable, "-m", "voice_server", "--backend", BACKEND, "--pool-size", "2", "--port", "0"]
+    server = subprocess.Popen(command, cwd=root, stderr=subprocess.PIPE, text=True)
+    try:
+        assert server.stderr
+        yield next(line.split()[1] for line in server.stderr if line.startswith("Page "))
+    finally:
+        server.terminate()
+        server.communicate()
+
+
+def palette_of(frames: Frames) -> Image.Image:
+    """The colours of them all, found in eight."""
+    images = [frames[len(frames) * part // 8][0] for part in range(8)]
+    width, height = images[0].size
+    collage = Image.new("RGB", (width, height * len(images)))
+    for number, image in enumerate(images):
+        collage.paste(image, (0, number * height))
+    return collage.quantize(COLOURS, Image.Quantize.MAXCOVERAGE)
