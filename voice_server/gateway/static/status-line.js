@@ -2,6 +2,8 @@
 
 import { number, t } from "./i18n.js";
 
+const UNHEARD_S = 0.25; // of the end: more, and somebody stopped it
+
 /**
  * @param {"idle"|"connecting"|"waiting"|"speaking"|"paused"} state of the conversation
  * @param {{position: number, reason: string, eta_ms?: number}|null} queued the last message of this kind of this answer
@@ -21,7 +23,9 @@ function queuedLine({ position, reason, eta_ms: etaMs }) {
 }
 
 function overLine({ state, durationS, stats }) {
-  if (state !== "complete") return t(`status.${state === "failed" ? "failed" : "cancelled"}`);
+  const heardS = stats.heardS ?? 0;
+  if (state === "failed") return t("status.failed");
+  if (state !== "complete" || heardS < durationS - UNHEARD_S) return t("status.stopped", { seconds: number(heardS, 1) });
   const seconds = number(durationS, 1);
   if (stats.firstAudioMs == null) return t("status.complete", { seconds });
   return t("status.completeAfter", { seconds, ms: number(stats.firstAudioMs) });
