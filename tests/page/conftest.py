@@ -31,7 +31,7 @@ if HAS_GROUP:
     expect.set_options(timeout=PATIENCE_MS)
 
 BACKENDS = ("tone", "hibari")
-SCREEN = {"width": 1280, "height": 900}
+SCREEN = {"viewport": {"width": 1280, "height": 900}, "locale": "en-US", "permissions": ["microphone"]}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -77,7 +77,8 @@ def new_page(request: pytest.FixtureRequest) -> Iterator[Callable[..., tuple[Pag
 
         def open_one(*, browser: Browser | None = None, **options: Any) -> tuple[Page, Watch]:
             chosen = browser or request.getfixturevalue("browser")
-            context = chosen.new_context(**{"viewport": SCREEN, "locale": "en-US", **options})
+            context = chosen.new_context(**{**SCREEN, **options})
+            context.grant_permissions(["local-network-access"])  # for documents that a test answers itself
             contexts.callback(context.close)
             page = context.new_page()
             page.set_default_timeout(PATIENCE_MS)
