@@ -5,12 +5,17 @@ import { Backends } from "./backends.js";
 import { mountComposer } from "./composer.js";
 import { Conversation } from "./conversation.js";
 import { askToken } from "./dialogs.js";
+import { mountDownloads } from "./download.js";
 import { mountHeader } from "./header.js";
+import { mountHistory, openHistory } from "./history.js";
 import { loadLanguage, preferredLanguage } from "./i18n.js";
 import { mountOptions } from "./options.js";
 import { mountPool } from "./pool.js";
 import { mountProblems, tell } from "./problems.js";
+import { mountScript } from "./script.js";
+import { mountTiles } from "./tiles.js";
 import { mountVoices } from "./voices.js";
+import { mountWaveform } from "./waveform.js";
 
 const place = (id) => document.getElementById(id);
 
@@ -28,7 +33,12 @@ const composer = mountComposer(place("composer"), {
 const options = mountOptions(composer.optionsRoot);
 
 mountHeader(place("header"), { backends });
+mountWaveform(place("waveform"), conversation);
+mountScript(place("script"), conversation);
+mountTiles(place("tiles"), conversation);
+mountDownloads(place("downloads"), { conversation });
 mountPool(place("pool"), { api });
+openHistory().then((history) => mountHistory(place("history"), { conversation, history }));
 
 conversation.addEventListener("problem", ({ detail }) => tell(detail));
 conversation.addEventListener("state", ({ detail }) => detail.state === "idle" || voices.hush());
