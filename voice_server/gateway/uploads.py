@@ -1,7 +1,7 @@
 """A form with one file in it: the upload of a sound.
 
 Promises: a body that says that it is too large is not read at all; one that does not say so is read up to the limit;
-one that never ends is given up; and of none is more than the limit in memory, or anything on disk. What the sound is,
+one that has no end is given up; and of none is more than the limit in memory, or anything on disk. What the sound is,
 and whether it is one, is judged elsewhere.
 """
 
@@ -74,12 +74,16 @@ async def _parse(request: Request, limits: VoiceLimits) -> FormData:
 
 
 async def _parts(request: Request, limits: VoiceLimits) -> AsyncGenerator[bytes, None]:
-    total = 0
+    """What is too much is dropped, and its sender read to the end, to see the answer: as far as there is an end."""
+    total, most = 0, limits.sample_bytes + limits.form_bytes
     async for part in request.stream():
         total += len(part)
-        if total > limits.sample_bytes + limits.form_bytes:
-            raise _too_large(limits)
-        yield part
+        if total <= most:
+            yield part
+        if total > 2 * most:
+            break
+    if total > most:
+        raise _too_large(limits)
 
 
 async def _upload_of(form: FormData, files: Sequence[str], limits: VoiceLimits) -> Upload:

@@ -23,7 +23,6 @@ from voice_server.core.limits import VoiceLimits
 from voice_server.core.text.preview_texts import preview_text
 from voice_server.gateway.encoders import encode_whole
 from voice_server.gateway.house import House
-from voice_server.gateway.openai import refuse
 from voice_server.gateway.openapi import told
 from voice_server.gateway.security import address_of
 from voice_server.gateway.speech import Wanted, audio_of, collect, unless_gone, until_cancelled
@@ -115,6 +114,10 @@ async def preview(request: Request) -> Response:
     except ClientDisconnect:
         return Response(status_code=_NOBODY_READS)
     return Response(sound, media_type="audio/wav", headers={"cache-control": "no-cache"})
+
+
+def refuse(error: VoiceError) -> Response:
+    return JSONResponse(protocol.error_body(error), error.http_status, openai_protocol.error_headers(error))
 
 
 async def file_of(sample: Sample) -> FileResponse:
@@ -244,6 +247,6 @@ def _text(asked: str, sample: Sample | None, limits: VoiceLimits) -> str:
 
 
 async def _render(backend: Backend, house: House, wanted: Wanted, client: str) -> bytes:
-    settings = StreamSettings(live=False, client=client)
+    settings = StreamSettings(live=False, sample_rate=house.limits.stream.sample_rate, client=client)
     events = await collect(backend, house.limits, wanted, settings, until_cancelled())
     return encode_whole("wav", settings.sample_rate, audio_of(events))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from voice_server.core.errors import BadMessage, UnknownVoice, VoiceExists
+from voice_server.core.errors import BadMessage, UnknownVoice, VoiceError, VoiceExists
 from voice_server.core.limits import VoiceLimits
 from voice_server.core.voice_names import is_voice_name
 
@@ -57,6 +57,12 @@ def check_samples_voice(name: str, samples: Collection[str], engines: Mapping[st
 
 
 # What is told
+
+
+def error_body(error: VoiceError) -> dict[str, Any]:
+    """OpenAI's envelope around our own codes and fields."""
+    kind = "invalid_request_error" if error.http_status < 500 else "server_error"
+    return {"error": {"message": error.message, "type": kind, "param": error.field, "code": error.code}}
 
 
 def engine_voice(name: str, backend: str) -> dict[str, Any]:
