@@ -2,7 +2,7 @@
  * What the microphone hears, in blocks, on the audio thread.
  *
  * Promises: posts every sample once and in order, mono, as Float32Arrays that are handed over and not copied; its output
- * is silence. A first message of `"stop"` makes it post what is left and then `null`.
+ * is silence.
  */
 
 const BLOCK = 2048; // samples: 43 ms at 48 kHz, quick enough for a level meter and few enough messages
@@ -12,14 +12,11 @@ class Recorder extends AudioWorkletProcessor {
     super();
     this.block = new Float32Array(BLOCK);
     this.filled = 0;
-    this.stopped = false;
-    this.port.onmessage = () => this.finish();
   }
 
   process([input]) {
-    if (this.stopped) return false;
-    const heard = input[0];
-    if (heard) this.append(heard); // no channel at all while the microphone is muted by the system
+    const heard = input[0]; // none at all while the system mutes the microphone
+    if (heard) this.append(heard);
     return true;
   }
 
@@ -30,15 +27,9 @@ class Recorder extends AudioWorkletProcessor {
   }
 
   hand() {
-    const whole = this.block.slice(0, this.filled);
-    this.port.postMessage(whole, [whole.buffer]);
+    this.port.postMessage(this.block, [this.block.buffer]);
+    this.block = new Float32Array(BLOCK);
     this.filled = 0;
-  }
-
-  finish() {
-    this.hand();
-    this.stopped = true;
-    this.port.postMessage(null);
   }
 }
 
