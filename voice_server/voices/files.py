@@ -41,8 +41,13 @@ def read_plain(path: Path, most: int, what: str) -> bytes:
         raise BadSample(f"{what} is not a plain file: put the sound itself there")
     with os.fdopen(fd, "rb") as file:
         content = file.read(most + 1)
+    return check_size(content, most, what)
+
+
+def check_size(content: bytes, most: int, what: str) -> bytes:
     if len(content) > most:
-        raise SampleTooLarge(f"{what} is larger than {most // 2**10} KiB")
+        size = f"{most >> 20} MiB" if most >> 20 else f"{most} bytes"
+        raise SampleTooLarge(f"{what} is larger than {size}: shorten it")
     return content
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import soundfile
 
-from voice_server.core.errors import BadSample, SampleTooLarge
+from voice_server.core.errors import BadSample
 from voice_server.core.limits import VoiceLimits
 from voice_server.core.voice_names import is_voice_name
-from voice_server.voices.files import read_plain
+from voice_server.voices.files import check_size, read_plain
 from voice_server.voices.sidecar import NOTHING, About, read_about
 
 MEDIA_TYPES = {
@@ -25,6 +25,7 @@ MEDIA_TYPES = {
     ".ogg": "audio/ogg",
     ".opus": "audio/ogg",
 }
+_A_DAY_S = 86_400.0  # a header that says more was written before the end was known
 _CLEANING = b"1"  # raised when the studio makes something else of the same sound, so that old copies are not used
 
 
@@ -87,9 +88,7 @@ def check_name(name: str) -> str:
 
 def check_sound(content: bytes, limits: VoiceLimits) -> str:
     """The digest of a sound whose size and header will do. Raises BadSample."""
-    if len(content) > limits.sample_bytes:
-        raise SampleTooLarge(f"the recording is larger than {limits.sample_bytes // 2**20} MiB: save it as flac or mp3")
-    if not content:
+    if not check_size(content, limits.sample_bytes, "the recording"):
         raise BadSample("the file is empty: copy the recording once more")
     try:
         header = soundfile.info(io.BytesIO(content))
@@ -106,9 +105,11 @@ def _check_header(rate: int, channels: int, seconds: float, limits: VoiceLimits)
     if channels > limits.sample_channels:
         raise BadSample(f"it has {channels} channels, not 1 or 2: save it in mono")
     if seconds < limits.sample_min_s:
-        raise BadSample(f"it lasts {seconds:.1f} s: speak for {limits.sample_min_s:g} s at least, 10 s are good")
+        raise BadSample(f"it lasts {seconds:.2f} s: speak for {limits.sample_min_s:g} s at least, 10 s are good")
+    if seconds > _A_DAY_S:
+        raise BadSample("its header does not say how long it is: save it anew, as wav")
     if seconds > limits.sample_max_s:
-        raise BadSample(f"it lasts {seconds:.1f} s: cut it to {limits.sample_max_s:g} s at most, where nobody speaks")
+        raise BadSample(f"it lasts {seconds:.2f} s: cut it to {limits.sample_max_s:g} s at most, where nobody speaks")
 
 
 def read_transcript(content: bytes, limits: VoiceLimits) -> str:

@@ -52,7 +52,7 @@ def read_about(content: bytes) -> About:
     """Raises BadSample, which names the field where one is to blame."""
     try:
         about = msgspec.json.decode(content, type=About)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise _wrong(str(error)) from error
     if not all(map(is_voice_name, about.aliases)):
         raise _wrong("$.aliases")

@@ -118,7 +118,7 @@ class VoiceStore:
         problems |= {beside(samples[name].original, ".json").name: why for name, why in refused.items()}
         for file, problem in problems.items():
             if self.problems.get(file) != problem:
-                _log.warning("voice sample %s: %s", file, problem)
+                _log.warning("voice sample %r: %s", file, problem)
         self.samples, self.problems, self.aliases, self.defaults = samples, problems, aliases, defaults
 
     def _in_order(self, seen: dict[Path, _Look]) -> list[_Look]:
