@@ -13,6 +13,7 @@ import { mountOptions } from "./options.js";
 import { mountPool } from "./pool.js";
 import { mountProblems, tell } from "./problems.js";
 import { mountScript } from "./script.js";
+import { mountStudio } from "./studio.js";
 import { mountTiles } from "./tiles.js";
 import { mountVoices } from "./voices.js";
 import { mountWaveform } from "./waveform.js";
@@ -37,6 +38,7 @@ mountWaveform(place("waveform"), conversation);
 mountScript(place("script"), conversation);
 mountTiles(place("tiles"), conversation);
 mountDownloads(place("downloads"), { conversation });
+mountStudio(place("studio"), { api, onVoice: voices.select });
 mountPool(place("pool"), { api });
 openHistory().then((history) => mountHistory(place("history"), { conversation, history }));
 
