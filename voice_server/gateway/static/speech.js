@@ -11,6 +11,7 @@ import { Typist } from "./tokens.js";
 
 const RATE = "native"; // nothing is resampled on the way: the player takes any rate
 const AHEAD_CHARS = 16 * 1024; // of text that is not being rendered yet; the server refuses more than twice as much
+const STALL_MS = 5_000; // without a message: what was sent held nothing to speak, such as a page of code
 const IDLE_CODES = ["idle_timeout", "going_away"]; // no news for a person while nothing is being said
 const NAMES = { error: "problem" };
 
@@ -24,7 +25,8 @@ export class Speech extends EventTarget {
   #cuts = 0; // answers that were cancelled and whose last messages may still come
   #isAnswering = false;
   #wasTold = false; // an error came that may be the reason of what follows
-  #texts = null; // see #newTexts
+  #texts = null; // see newTexts
+  #stall = 0;
 
   /** @param {{socket: (path: string) => WebSocket, get: (path: string) => Promise<*>}} api */
   constructor(api) {
@@ -67,6 +69,7 @@ export class Speech extends EventTarget {
     if (mayBeHeard) this.#send({ cancel: true });
     this.#cuts += mayBeHeard ? 1 : 0;
     [this.#isAnswering, this.#texts] = [false, null];
+    this.#watchForStall();
     return mayBeHeard;
   }
 
@@ -86,13 +89,21 @@ export class Speech extends EventTarget {
   #type(token, isLast) {
     this.#texts.sent += token.length;
     this.#send(isLast ? { token, done: true } : { token });
+    this.#watchForStall();
     this.#tell("typed", { chars: this.#texts.sent });
   }
 
-  /** Whatever was accepted is being rendered, or at least not much waits. */
   get #hasRoom() {
-    const { sent, rendered, last, accepted } = this.#texts;
-    return sent - rendered < AHEAD_CHARS || last === accepted.length - 1;
+    return this.#texts.sent - this.#texts.rendered < AHEAD_CHARS;
+  }
+
+  #watchForStall() {
+    clearTimeout(this.#stall);
+    if (this.#texts === null || this.#hasRoom) return;
+    this.#stall = setTimeout(() => {
+      this.#texts.rendered = this.#texts.sent;
+      this.#typist.nudge();
+    }, STALL_MS);
   }
 
   async #connected(backend) {
@@ -141,6 +152,7 @@ export class Speech extends EventTarget {
     const [wasAnswering, wasTold] = [this.#isAnswering, this.#wasTold];
     this.#typist?.stop();
     [this.#socket, this.#isAnswering, this.#texts, this.#cuts] = [null, false, null, 0];
+    this.#watchForStall();
     this.#tell("closed", { code, wasAnswering, wasTold });
   }
 
@@ -159,6 +171,7 @@ export class Speech extends EventTarget {
     if (!this.#texts) return;
     if (message.event === "accepted") this.#texts.accepted.push(message.text.length);
     if (message.type === "generating") this.#noteRendering(message.index);
+    this.#watchForStall();
     this.#typist.nudge();
   }
 
