@@ -96,7 +96,8 @@ function tooMany(summaries, { takes, bytes }) {
 }
 
 function summaryOf(take, bytes) {
-  const { id, at, text, backend, voice, state, durationS } = take;
+  const { id, at, text, backend, voice, durationS } = take;
+  const state = take.spokenText ? "cancelled" : take.state; // it may have been whole before it was cut off
   const barS = durationS / SHAPE_BARS;
   const shape = Array.from({ length: SHAPE_BARS }, (_, bar) => peakBetween(take, bar * barS, (bar + 1) * barS));
   return { id, at, text: text.slice(0, EXCERPT_CHARS), backend, voice, state, durationS, bytes, shape };

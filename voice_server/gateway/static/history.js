@@ -8,6 +8,7 @@
 import { confirmThat } from "./dialogs.js";
 import { el, mark, put, reconcile, svg } from "./dom.js";
 import { fileName, save, wavOf } from "./download.js";
+import { seconds } from "./figures.js";
 import { currentLanguage, onLanguage, t, translate } from "./i18n.js";
 import { icon } from "./icons.js";
 import { tell } from "./problems.js";
@@ -39,7 +40,7 @@ export function mountHistory(root, { conversation, history }) {
 }
 
 function build(root, history) {
-  const clear = el("button", { class: "button quiet", type: "button", hidden: true, "data-i18n": "history.clear" });
+  const clear = el("button", { class: "chip", type: "button", hidden: true, "data-i18n": "history.clear" });
   const note = el("p", { class: "history-note small muted", "data-i18n": history.isKept ? "history.kept" : "history.unkept" });
   const list = el("ol", { class: "history-list" });
   const head = el("div", { class: "row" }, el("h2", { class: "grow", "data-i18n": "history.title" }), clear);
@@ -86,11 +87,13 @@ function words({ text }) {
 
 function updateEntry(entry, { at, text, voice, backend, state, durationS }) {
   const when = new Date(at).toLocaleString(currentLanguage(), whenFormat(at));
-  const told = [when, clock(durationS), voice || backend, state === "complete" ? null : t(`history.${state}`)];
+  const told = [when, lengthOf(durationS), voice || backend, state === "complete" ? null : t(`history.${state}`)];
   put(entry.querySelector(".history-facts"), told.filter(Boolean).join(" · "));
   for (const name of ["download", "trash"]) label(entry.querySelector(`[data-act="${name}"]`), t(`history.${name}`, { text: excerpt(text) }));
   mark(entry.querySelector(".history-play"), "title", t("history.play"));
 }
+
+const lengthOf = (durationS) => (durationS < 60 ? seconds(durationS) : clock(durationS));
 
 function label(element, text) {
   mark(element, "aria-label", text);

@@ -19,7 +19,7 @@ const TILES = {
   gaps: ({ stats }) => gapsOf(stats),
   duration: (take) => (take.frames ? seconds(take.durationS) : UNKNOWN),
   factor: ({ stats }) => count(stats.realTimeFactor, 2),
-  rate: ({ sampleRate }) => (sampleRate ? t("tiles.hertz", { value: count(sampleRate) }) : UNKNOWN),
+  rate: ({ sampleRate }) => (sampleRate ? t("tiles.kilohertz", { value: count(sampleRate / 1000, sampleRate % 1000 ? 2 : 0) }) : UNKNOWN),
   samples: ({ frames }) => (frames ? count(frames) : UNKNOWN),
 };
 

@@ -32,11 +32,11 @@ export function peakBetween({ peaks, peakCount, peakS }, fromS, toS) {
   return peak;
 }
 
-/** As on the display of a player: 0:07, 12:34, 1:02:03. */
-export function clock(timeS) {
-  const whole = Math.floor(timeS);
-  const [hours, minutes, rest] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
-  const two = (part) => String(part).padStart(2, "0");
+/** As on the display of a player: 0:07.2, 12:34, 1:02:03. @param {number} [digits] of a second */
+export function clock(timeS, digits = 0) {
+  const [hours, minutes] = [Math.floor(timeS / 3600), Math.floor(timeS / 60) % 60];
+  const rest = (Math.floor((timeS % 60) * 10 ** digits) / 10 ** digits).toFixed(digits);
+  const two = (part) => (Number(part) < 10 ? `0${part}` : String(part));
   return hours ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`;
 }
 

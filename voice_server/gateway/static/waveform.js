@@ -57,10 +57,10 @@ function draw(parts, canvas, { take, player, state }) {
   parts.marked = marked;
   drawSlider(parts, take, headS);
   drawButton(parts.button, take, state);
-  put(parts.time, take?.frames ? `${clock(headS)} / ${clock(take.durationS)}` : "");
+  put(parts.time, take?.frames ? `${clock(headS, 1)} / ${clock(take.durationS, 1)}` : "");
 }
 
-function drawMarks({ marks }, take) {
+function drawMarks({ marks, gaps }, take) {
   const begun = take?.sentences.filter((sentence) => sentence.startS !== null) ?? [];
   const spaced = apart(begun, spanOf(take ?? { durationS: 1 }), marks.clientWidth);
   reconcile(marks, spaced, {
@@ -68,7 +68,7 @@ function drawMarks({ marks }, take) {
     make: ({ index }) => el("span", { class: "waveform-mark", "data-tint": index % 2, text: index + 1 }),
     update: (element, { startS }) => place(element, startS, take),
   });
-  drawGaps(parts, take);
+  drawGaps(gaps, take);
 }
 
 /** Without those whose number would stand on the one before. */
@@ -82,7 +82,7 @@ function apart(sentences, spanS, width) {
   });
 }
 
-function drawGaps({ gaps }, take) {
+function drawGaps(gaps, take) {
   reconcile(gaps, take?.gaps ?? [], {
     key: ({ atS }) => atS,
     make: () => el("span", { class: "waveform-gap" }),
