@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import os
 import shutil
@@ -13,10 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import CDPSession, Page, sync_playwright
 
 BACKEND = "hibari"
-SIZE = {"width": 1180, "height": 780}
+SIZE = {"width": 1180, "height": 1000}
 FPS = 8
 LONGEST_S = 15.0  # of speech, should the page not say that it is over
 COLOURS = 128
@@ -31,24 +32,27 @@ def frames_of_page(root: Path, text: str, last_s: float) -> Frames:
     with _server(root) as url, _page(url) as page:
         page.locator("#text").fill(text)
         page.get_by_label("Type like an LLM").check()
-        frames: Frames = [(_picture(page), 0.8)]
+        camera = page.context.new_cdp_session(page)
+        frames: Frames = [(_picture(camera), 0.8)]
         page.get_by_role("button", name="Say it").click()
-        frames += _while_it_speaks(page)
-        return [*frames, (_picture(page), last_s)]
+        frames += _while_it_speaks(page, camera)
+        return [*frames, (_picture(camera), last_s)]
 
 
-def _while_it_speaks(page: Page) -> Iterator[tuple[Image.Image, float]]:
+def _while_it_speaks(page: Page, camera: CDPSession) -> Iterator[tuple[Image.Image, float]]:
     began = shown = time.monotonic()
     while shown - began < LONGEST_S and (page.locator("#stop").is_enabled() or shown == began):
-        picture = _picture(page)
+        picture = _picture(camera)
         page.wait_for_timeout(max(0.0, shown + 1 / FPS - time.monotonic()) * 1000)
         now = time.monotonic()
         yield picture, now - shown
         shown = now
 
 
-def _picture(page: Page) -> Image.Image:
-    return Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+def _picture(camera: CDPSession) -> Image.Image:
+    """Taken by Chromium itself: Playwright's own screenshot takes twice as long."""
+    taken = camera.send("Page.captureScreenshot", {"format": "png", "optimizeForSpeed": True})
+    return Image.open(io.BytesIO(base64.b64decode(taken["data"]))).convert("RGB")
 
 
 @contextmanager
