@@ -233,6 +233,17 @@ def test_no_other_file_of_its_name_takes_a_removed_voice_s_place(store: VoiceSto
     assert (store.samples, files(folder)) == ({}, [])
 
 
+def test_what_an_engine_kept_beside_a_copy_goes_with_the_voice(store: VoiceStore, folder: Path) -> None:
+    for name, sound in (("ada", ADA), ("bob", BOB)):
+        path = store.add(name, sound, ".wav").path
+        path.with_suffix(".features.npz").touch()
+    kept = store.samples["bob"].key
+    store.scan()
+    assert len(copies(folder)) == 4
+    store.remove("ada")
+    assert copies(folder) == [f"{kept}.features.npz", f"{kept}.wav"]
+
+
 @pytest.mark.parametrize("is_running", [True, False])
 def test_a_file_removed_by_hand_takes_its_copy_along(store: VoiceStore, folder: Path, is_running: bool) -> None:
     store.add("ada", ADA, ".wav")

@@ -95,3 +95,12 @@ def test_nothing_but_features_is_left_in_the_folder(store: PromptStore, tmp_path
 def test_the_folder_is_given_by_the_environment_or_the_user_s_own(tmp_path: Path) -> None:
     assert default_folder({"VOICE_SERVER_CACHE": str(tmp_path)}) == tmp_path / "prompts"
     assert default_folder({}) == Path.home() / ".cache" / "voice-server" / "prompts"
+
+
+def test_features_of_a_sample_lie_beside_it_and_are_called_like_it(store: PromptStore, tmp_path: Path) -> None:
+    sample = tmp_path / "voices" / "ada.wav"
+    store.keep("v", prompt(1), b"sample", sample=sample)
+    (kept,) = sample.parent.iterdir()
+    assert kept.name.startswith("ada.")
+    assert store.find("v", b"sample", sample=sample) is not None
+    assert store.find("v", b"sample") is None

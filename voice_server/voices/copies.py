@@ -16,7 +16,7 @@ import msgspec
 import soundfile
 
 from voice_server.core.errors import BadSample, StorageFull
-from voice_server.voices.files import draft, sweep
+from voice_server.voices.files import draft, is_draft, sweep
 
 _log = logging.getLogger(__name__)
 
@@ -77,15 +77,22 @@ class CleanCopies:
             return []
 
     def keep_only(self, keys: set[str], listed: list[str]) -> None:
-        """Remove what was `listed` before the keys were known and is nobody's: a voice that was taken away is gone."""
-        for name in listed:
-            if name.endswith(".wav") and name.removesuffix(".wav") not in keys:
-                self.remove(name.removesuffix(".wav"))
+        """Remove what was `listed` before the keys were known and is nobody's: a voice that was taken away is gone.
+
+        So is what an engine has learned of it and kept beside the copy.
+        """
         sweep(self._folder, listed)
+        for name in listed:
+            if not is_draft(name) and name.partition(".")[0] not in keys:
+                self._remove(self._folder / name)
         self._refused = {key: why for key, why in self._refused.items() if key in keys}
 
     def remove(self, key: str) -> None:
+        self._remove(self.path(key))
+
+    @staticmethod
+    def _remove(path: Path) -> None:
         try:
-            self.path(key).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
         except OSError as error:
-            _log.warning("the clean copy of a voice that was taken away could not be removed: %s", error)
+            _log.warning("the copy of a voice that was taken away could not be removed: %s", error)

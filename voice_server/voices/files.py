@@ -69,10 +69,14 @@ def write_whole(path: Path, content: bytes) -> None:
         new.replace(path)
 
 
+def is_draft(name: str) -> bool:
+    return name.startswith(_DRAFT_PREFIX) and name.endswith(_DRAFT_SUFFIX)
+
+
 def sweep(folder: Path, names: list[str]) -> None:
     """Remove drafts among `names` whose writer must have died."""
     for name in names:
-        if name.startswith(_DRAFT_PREFIX) and name.endswith(_DRAFT_SUFFIX):
+        if is_draft(name):
             with suppress(OSError):
                 if time.time() - (folder / name).lstat().st_mtime > _ABANDONED_S:
                     (folder / name).unlink()

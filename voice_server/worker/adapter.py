@@ -33,8 +33,9 @@ class Adapter(Protocol):
 
     An engine that clones has one more method, `prepare_voice(voice, sample_path, transcript)`. It is called before each
     render that comes with a sample, so it must be cheap when it has already learned `voice`: an opaque name that
-    changes with the sample's content. The transcript is "" where there is none. It raises BackendError("unknown_voice")
-    for a sample that it cannot use.
+    changes with the sample's content. The sample is a wav, mono, 48 kHz, 16 bit. The transcript is "" where there is
+    none. What is kept of a voice on disk lies beside the sample and is called like it, with more behind the stem: so it
+    is removed with the voice. It raises BackendError("unknown_voice") for a sample that it cannot use.
     """
 
     sample_rate: int

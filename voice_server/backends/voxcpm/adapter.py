@@ -80,11 +80,11 @@ class VoxcpmBackend:
         """Learn to imitate a sample. `voice` changes with its content, so a known one costs nothing."""
         if self._prompts.recall(voice) is not None:
             return
-        sample, words = check_sample(sample_path), self._cleaner.clean(transcript)
-        if self._prompts.find(voice, sample, words.encode()) is None:
+        sample, words, path = check_sample(sample_path), self._cleaner.clean(transcript), Path(sample_path)
+        if self._prompts.find(voice, sample, words.encode(), sample=path) is None:
             print(f"encoding the sample of a new voice ({len(sample)} bytes)")
-            prompt = Prompt(self._engine.encode(Path(sample_path)), words)
-            self._prompts.keep(voice, prompt, sample, words.encode())
+            prompt = Prompt(self._engine.encode(path), words)
+            self._prompts.keep(voice, prompt, sample, words.encode(), sample=path)
 
     def render(self, text: str, voice: str, **options: Any) -> Speech:
         settings = read(options)

@@ -1,6 +1,7 @@
 """Voices as prompt features: checked samples in, features out, computed once.
 
-Features are kept in memory (the ones used last) and on disk, where all workers of a machine share them. A file appears
+Features are kept in memory (the ones used last) and on disk, where all workers of a machine share them: those of a
+sample beside it, so that the gateway removes them with the voice, all others in a folder of their own. A file appears
 whole or not at all, and the first worker to finish one decides its content for all. Its name is a hash of the model,
 the sample and the transcript, so nothing in it can go stale.
 """
@@ -85,9 +86,9 @@ class PromptStore:
             self._recent.move_to_end(voice)
         return self._recent.get(voice)
 
-    def find(self, voice: str, *content: bytes) -> Prompt | None:
-        """From disk, where features of this content were computed before."""
-        path = self._path(content)
+    def find(self, voice: str, *content: bytes, sample: Path | None = None) -> Prompt | None:
+        """From disk, where features of this content were computed before: beside its sample, if it has one."""
+        path = self._path(content, sample)
         try:
             prompt = _decode(path.read_bytes())
         except FileNotFoundError:
@@ -99,21 +100,22 @@ class PromptStore:
             os.utime(path)  # so that the ones used last survive
         return self._remember(voice, prompt)
 
-    def keep(self, voice: str, prompt: Prompt, *content: bytes) -> Prompt:
+    def keep(self, voice: str, prompt: Prompt, *content: bytes, sample: Path | None = None) -> Prompt:
         """Remember a voice. Returns what is on disk: perhaps another worker was faster, and its features count."""
-        path = self._path(content)
+        path = self._path(content, sample)
         try:
-            self._write(path, _encode(prompt))
+            _write(path, _encode(prompt))
         except OSError as error:
-            print(f"prompt features could not be kept in {self._folder}: {error}; other workers compute them too")
+            print(f"prompt features could not be kept in {path.parent}: {error}; other workers compute them too")
             return self._remember(voice, prompt)
-        return self.find(voice, *content) or self._remember(voice, prompt)
+        return self.find(voice, *content, sample=sample) or self._remember(voice, prompt)
 
-    def _path(self, content: tuple[bytes, ...]) -> Path:
+    def _path(self, content: tuple[bytes, ...], sample: Path | None) -> Path:
         digest = hashlib.sha256(self._model.encode())
         for part in content:
             digest.update(len(part).to_bytes(8, "big") + part)
-        return self._folder / f"{digest.hexdigest()}.npz"
+        name = f"{digest.hexdigest()}.npz"
+        return sample.with_name(f"{sample.stem}.{name}") if sample else self._folder / name
 
     def _remember(self, voice: str, prompt: Prompt) -> Prompt:
         self._recent[voice] = prompt
@@ -122,15 +124,16 @@ class PromptStore:
             self._recent.popitem(last=False)
         return prompt
 
-    def _write(self, path: Path, content: bytes) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=self._folder, suffix=".new") as draft:
-            draft.write(content)
-            draft.flush()
-            with contextlib.suppress(FileExistsError):
-                os.link(draft.name, path)  # unlike a rename, it never replaces
-        for old in sorted(self._folder.glob("*.npz"), key=_age, reverse=True)[_FILES:]:
-            old.unlink(missing_ok=True)
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f"{path.stem}.", suffix=".new") as draft:
+        draft.write(content)
+        draft.flush()
+        with contextlib.suppress(FileExistsError):
+            os.link(draft.name, path)  # unlike a rename, it never replaces
+    for old in sorted(path.parent.glob("*.npz"), key=_age, reverse=True)[_FILES:]:
+        old.unlink(missing_ok=True)
 
 
 def _age(path: Path) -> float:
