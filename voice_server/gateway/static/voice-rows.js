@@ -20,11 +20,13 @@ export function group(title, voices, state, actions) {
 function row(voice, { chosen, standard, preview }, actions) {
   const { name } = voice;
   const id = `voice-${name}`;
-  const radio = el("input", { type: "radio", name: "voice", id, value: name, checked: name === chosen });
+  const meta = facts(voice, `${id}-facts`);
+  const about = meta?.id ?? null; // a name of its own: nobody wants to hear a whole transcript with each step
+  const radio = el("input", { type: "radio", name: "voice", id, value: name, "aria-label": name, "aria-describedby": about });
+  radio.checked = name === chosen;
   radio.addEventListener("change", () => actions.choose(name));
   const words = el("span", { class: "voice-name", text: name });
   const badge = name === standard ? el("span", { class: "chip", text: t("voices.default") }) : null;
-  const meta = facts(voice);
   const label = el("label", { for: id }, radio, el("span", { class: "voice-words" }, el("span", { class: "voice-title" }, words, badge), meta));
   const state = preview.name === name ? preview.state : "idle";
   const hear = button(`${id}-preview`, PREVIEW_ICON[state], t(state === "idle" ? "voices.preview" : "voices.stop", { name }), () => actions.preview(name));
@@ -34,13 +36,13 @@ function row(voice, { chosen, standard, preview }, actions) {
   return el("div", { class: "voice", "data-voice": name }, label, hear, remove);
 }
 
-function facts(voice) {
+function facts(voice, id) {
   const told = [
     voice.language,
     voice.duration_s ? t("voices.seconds", { seconds: number(voice.duration_s, 1) }) : "",
     voice.transcript ? `“${voice.transcript}”` : "",
   ].filter(Boolean);
-  return told.length ? el("span", { class: "voice-facts muted", text: told.join(" · "), title: voice.transcript }) : null;
+  return told.length ? el("span", { id, class: "voice-facts muted", text: told.join(" · "), title: voice.transcript }) : null;
 }
 
 function button(id, symbol, label, act) {
