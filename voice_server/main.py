@@ -25,9 +25,11 @@ from voice_server.gateway.security import Gate
 from voice_server.gateway.server import GatewayServer
 from voice_server.gateway.wyoming import serve_wyoming_on
 from voice_server.machine import see_gpus
+from voice_server.pool.dispatcher import Dispatcher
 from voice_server.pool.pool import Pool
 from voice_server.pool.process import Command, Guardian, run_once
 from voice_server.pool.supervisor import WorkerSpec
+from voice_server.pool.switchboard import Switchboard
 from voice_server.stream.backend import Backend
 from voice_server.terminal.announcer import Announce, Announcer, how_to_run
 from voice_server.terminal.local import LocalGateway
@@ -96,9 +98,13 @@ def worker_specs(backend: BackendConfig, python: Path, workers: int, gpus: Seque
     ]
 
 
-def build_pool(backend: BackendConfig, specs: Sequence[WorkerSpec], limits: Limits) -> Pool:
+def build_pool(backend: BackendConfig, specs: Sequence[WorkerSpec], limits: Limits) -> Pool[Dispatcher]:
     is_fifo, repeat_bytes = backend.scheduling == "fifo", backend.cache_mib * 2**20
-    return Pool(backend.name, specs, limits, fifo=is_fifo, repeat_bytes=repeat_bytes)
+    return Pool(backend.name, specs, Dispatcher(limits.stream, fifo=is_fifo, repeat_bytes=repeat_bytes))
+
+
+def build_hearing_pool(backend: BackendConfig, specs: Sequence[WorkerSpec], limits: Limits) -> Pool[Switchboard]:
+    return Pool(backend.name, specs, Switchboard(limits.hearing))
 
 
 def sharing_warning(backend: BackendConfig, workers: int, gpus: Sequence[Gpu]) -> str:
@@ -119,7 +125,7 @@ async def running(
 ) -> AsyncIterator[list[Backend]]:
     """The chosen backends with their workers started, not yet ready. Raises VenvBuildFailed."""
     store, gpus, voices = VenvStore(), see_gpus(os.environ).gpus, voice_store(samples, limits.voices)
-    pools: list[Pool] = []
+    pools: list[Pool[Dispatcher]] = []
     gate = asyncio.Semaphore(limits.worker.parallel_loads)
     for choice in choices:
         python = await asyncio.to_thread(store.build, choice.config.name, choice.config.venv, report)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +17,7 @@ from voice_server.wire.messages import (
     Deadline,
     Done,
     Failed,
+    GatewayMessage,
     Hello,
     Load,
     LoadFailed,
@@ -31,6 +33,7 @@ from voice_server.wire.messages import (
 )
 
 HELLO, LOAD, READY = Hello(PROTOCOL_VERSION, 1, "3.11.7"), Load("m", "cpu"), Ready(24000, 2, ["a"])
+GATEWAYS = get_args(GatewayMessage)
 PCM = b"\x01\x00"
 GATEWAY_SAYS: list[Message] = [LOAD, Render(1, "x", "a"), Cancel(1), Deadline(1, 0.0), Ping(1), Stop()]
 WORKER_SAYS: list[Message] = [
@@ -41,7 +44,7 @@ WORKER_SAYS: list[Message] = [
 
 def say(conversation: Conversation, *messages: Message) -> None:
     for message in messages:
-        if isinstance(message, tuple(type(said) for said in GATEWAY_SAYS)):
+        if isinstance(message, GATEWAYS):
             conversation.gateway_says(message)  # type: ignore[arg-type]
         else:
             conversation.worker_says(message)  # type: ignore[arg-type]
@@ -139,7 +142,7 @@ RULES: list[tuple[str, list[Message], Message]] = [
 @pytest.mark.parametrize(("before", "message"), [rule[1:] for rule in RULES], ids=[rule[0] for rule in RULES])
 def test_a_broken_rule_is_the_speakers_error(before: list[Message], message: Message, side: Side) -> None:
     conversation = talked(*before, side=side)
-    speaker = Side.GATEWAY if isinstance(message, tuple(type(said) for said in GATEWAY_SAYS)) else Side.WORKER
+    speaker = Side.GATEWAY if isinstance(message, GATEWAYS) else Side.WORKER
     with pytest.raises(LocalError if speaker is side else WireError):
         say(conversation, message)
 
@@ -274,7 +277,7 @@ def make_move(link: Link, pasts: dict[Side, list[Message]], move: str | Message)
 
 
 def send_if_legal(link: Link, pasts: dict[Side, list[Message]], message: Message) -> None:
-    is_gateways = isinstance(message, tuple(type(said) for said in GATEWAY_SAYS))
+    is_gateways = isinstance(message, GATEWAYS)
     sender, send = (link.gateway, link.gateway_sends) if is_gateways else (link.worker, link.worker_sends)
     past = pasts[Side.GATEWAY if is_gateways else Side.WORKER]
     if is_legal(sender, past, message):

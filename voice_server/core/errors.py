@@ -22,6 +22,7 @@
         ├── BackendUnavailable  backend_unavailable
         ├── Overloaded          overloaded
         ├── SentenceFailed      sentence_failed
+        ├── HearingFailed       hearing_failed     audio that could not be turned into text, also not on a second worker
         ├── BadAudio            bad_audio          the engine gave silence, noise or a mere click; nothing to listen to
         ├── Runaway             runaway            the engine would not stop; the sentence was cut
         ├── StorageFull         storage_full       the disk is full or read-only: a voice could not be kept
@@ -152,6 +153,10 @@ class Overloaded(ServerError):
 
 class SentenceFailed(ServerError):
     code = "sentence_failed"
+
+
+class HearingFailed(ServerError):
+    code = "hearing_failed"
 
 
 class BadAudio(ServerError):

@@ -94,6 +94,16 @@ class WorkerLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class HearingLimits:
+    piece_bytes: int = 32_000  # of audio in one message to a worker, 1 s at 16 kHz: it must fit into a control frame
+    backlog_s: float = 30.0  # of audio that no worker has worked on; more is dropped, and the client is told
+    kept_s: float = 60.0  # of unsettled audio, for another worker; an engine settles after 30 s at the latest
+    waiting_per_worker: int = 16  # hearings in line, times the workers of the pool
+    sample_rate_min: int = 8_000
+    sample_rate_max: int = 96_000
+
+
+@dataclass(frozen=True, slots=True)
 class ElevenLabsLimits:
     idle_s: float = 20.0  # without a message, as ElevenLabs has it; a client may ask for another time ...
     idle_max_s: float = 180.0  # ... up to this
@@ -230,6 +240,7 @@ class Limits:
     stream: StreamLimits = StreamLimits()
     worker: WorkerLimits = WorkerLimits()
     voices: VoiceLimits = VoiceLimits()
+    hearing: HearingLimits = HearingLimits()
     voxcpm_tts: VoxcpmTtsLimits = VoxcpmTtsLimits()
     convert: ConvertLimits = ConvertLimits()
     drain_s: float = 30.0  # SIGTERM: running answers may finish; a second signal ends it now

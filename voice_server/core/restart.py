@@ -104,9 +104,11 @@ class LivenessPolicy:
         self._missed = 0
 
     def opened(self, render_id: int, now: float) -> None:
+        """It has something to do; it may have had before."""
         if not self._is_busy:
             self.heard(now)
-        self._fresh.add(render_id)
+        if render_id not in self._flowing:
+            self._fresh.add(render_id)
 
     def audio(self, render_id: int, now: float) -> None:
         self.heard(now)
@@ -114,13 +116,17 @@ class LivenessPolicy:
             self._fresh.remove(render_id)
             self._flowing.add(render_id)
 
+    def rests(self, render_id: int, now: float) -> None:
+        """It stays open and has nothing to do: a worker that listens has heard all that it was told."""
+        self.heard(now)
+        self._fresh.discard(render_id)
+        self._flowing.discard(render_id)
+
     def cancelled(self, render_id: int, now: float) -> None:
         self._cancelled[render_id] = now
 
     def closed(self, render_id: int, now: float) -> None:
-        self.heard(now)
-        self._fresh.discard(render_id)
-        self._flowing.discard(render_id)
+        self.rests(render_id, now)
         self._cancelled.pop(render_id, None)
 
     def next_check(self) -> float:

@@ -17,7 +17,7 @@ from voice_server.core.limits import StreamLimits
 from voice_server.core.scheduling.schedule import Assignment, Scheduler
 from voice_server.core.scheduling.snapshot import Place, PoolSnapshot
 from voice_server.pool.worker import Ending, Worker
-from voice_server.wire.messages import Cancelled, Done, Failed, Ready, Render
+from voice_server.wire.messages import Cancelled, Done, Failed, Ready, Render, Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +173,9 @@ class Dispatcher:
             if render.key:
                 render.pcm.append(pcm)
             render.sink.on_audio(pcm)
+
+    def on_text(self, worker: Worker, text: Text) -> None:
+        raise AssertionError("the conversation lets no worker that speaks say text")
 
     def on_end(self, worker: Worker, ending: Ending) -> None:
         self._scheduler.released(ending.render_id, self._loop.time(), complete=isinstance(ending, Done))

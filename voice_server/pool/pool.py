@@ -5,28 +5,37 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
+from typing import Generic, Protocol, TypeVar
 
 from voice_server.core.errors import BackendUnavailable
-from voice_server.core.limits import Limits
 from voice_server.core.restart import RestartPolicy
-from voice_server.pool.dispatcher import Dispatcher
 from voice_server.pool.process import Guardian
 from voice_server.pool.supervisor import SlotStatus, Supervisor, WorkerSpec
-from voice_server.pool.worker import Ending, Worker
-from voice_server.wire.messages import Ready
+from voice_server.pool.worker import Ending, Worker, WorkerOwner
+from voice_server.wire.messages import Ready, Text
 
 
-class Pool:
+class Desk(WorkerOwner, Protocol):
+    """Who hands out the workers of a pool: a dispatcher to those who speak, a switchboard to those who listen."""
+
+    @property
+    def has_workers(self) -> bool: ...
+
+    def refuse(self, reason: BackendUnavailable | None) -> None: ...
+
+
+D = TypeVar("D", bound=Desk)
+
+
+class Pool(Generic[D]):
     """Starts one supervisor per spec and hands out their workers through `dispatcher`.
 
     `ready` is the last handshake of a worker: sample rate, voices and capacity are the same for all of them.
     """
 
-    def __init__(
-        self, name: str, specs: Sequence[WorkerSpec], limits: Limits, *, fifo: bool = False, repeat_bytes: int = 0
-    ) -> None:
+    def __init__(self, name: str, specs: Sequence[WorkerSpec], dispatcher: D) -> None:
         self.name = name
-        self.dispatcher = Dispatcher(limits.stream, fifo=fifo, repeat_bytes=repeat_bytes)
+        self.dispatcher = dispatcher
         self.ready: Ready | None = None
         self._specs = specs
         self._supervisors: list[Supervisor] = []
@@ -96,6 +105,9 @@ class Pool:
 
     def on_audio(self, worker: Worker, render_id: int, pcm: bytes) -> None:
         self.dispatcher.on_audio(worker, render_id, pcm)
+
+    def on_text(self, worker: Worker, text: Text) -> None:
+        self.dispatcher.on_text(worker, text)
 
     def on_end(self, worker: Worker, ending: Ending) -> None:
         self.dispatcher.on_end(worker, ending)

@@ -15,7 +15,7 @@ from voice_server.core.limits import WorkerLimits
 from voice_server.core.restart import RestartPolicy
 from voice_server.pool.process import Command, Guardian
 from voice_server.pool.worker import Ending, Worker, WorkerOwner
-from voice_server.wire.messages import Load, Ready
+from voice_server.wire.messages import Load, Ready, Text
 
 _log = logging.getLogger(__name__)
 
@@ -141,6 +141,9 @@ class Supervisor:
 
     def on_audio(self, worker: Worker, render_id: int, pcm: bytes) -> None:
         self._owner.on_audio(worker, render_id, pcm)
+
+    def on_text(self, worker: Worker, text: Text) -> None:
+        self._owner.on_text(worker, text)
 
     def on_end(self, worker: Worker, ending: Ending) -> None:
         self._owner.on_end(worker, ending)

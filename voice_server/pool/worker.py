@@ -23,7 +23,10 @@ from voice_server.wire.messages import (
     Deadline,
     Done,
     Failed,
+    Finish,
     GatewayMessage,
+    Hear,
+    Listen,
     Load,
     LoadFailed,
     Message,
@@ -32,6 +35,7 @@ from voice_server.wire.messages import (
     Ready,
     Render,
     Stop,
+    Text,
     WireError,
     WorkerMessage,
 )
@@ -50,6 +54,8 @@ class WorkerOwner(Protocol):
     def on_ready(self, worker: Worker, ready: Ready) -> None: ...
 
     def on_audio(self, worker: Worker, render_id: int, pcm: bytes) -> None: ...
+
+    def on_text(self, worker: Worker, text: Text) -> None: ...
 
     def on_end(self, worker: Worker, ending: Ending) -> None: ...
 
@@ -71,6 +77,7 @@ class Worker:
         self._liveness = LivenessPolicy(limits, self._loop.time())
         self._log = WorkerLog(name, limits)
         self._lost = False
+        self._heard: dict[int, int] = {}  # pieces of audio that each listening render was told, and one for its finish
         self._process: WorkerProcess | None = None
         self._channel: Channel | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -105,10 +112,32 @@ class Worker:
         self._say(render)
         self._arm()
 
+    def listen(self, listen: Listen) -> None:
+        self._heard[listen.render_id] = 0
+        self._say(listen)
+
+    def hear(self, render_id: int, pcm: bytes) -> None:
+        """PCM s16le at the worker's rate, short enough for a control frame."""
+        if render_id in self._heard:
+            self._say(Hear(render_id, self._heard[render_id], pcm))
+            self._heard[render_id] += 1
+            self._owes(render_id)
+
+    def finish(self, render_id: int) -> None:
+        if render_id in self._heard:
+            self._say(Finish(render_id))
+            self._heard[render_id] += 1  # never reached by what it says it heard: it owes us the end
+            self._owes(render_id)
+
+    def _owes(self, render_id: int) -> None:
+        self._liveness.opened(render_id, self._loop.time())
+        self._arm()
+
     def cancel(self, render_id: int) -> None:
         if self._lost or render_id not in self._conversation.open_renders or self._conversation.is_cancelled(render_id):
             return
         self._liveness.cancelled(render_id, self._loop.time())
+        self._heard.pop(render_id, None)
         self._say(Cancel(render_id))
         self._arm()
 
@@ -165,8 +194,13 @@ class Worker:
             case Audio(render_id, _, pcm):
                 self._liveness.audio(render_id, now)
                 self._owner.on_audio(self, render_id, pcm)
+            case Text(render_id):
+                is_behind = message.heard < self._heard.get(render_id, 0)
+                (self._liveness.audio if is_behind else self._liveness.rests)(render_id, now)
+                self._owner.on_text(self, message)
             case Done(render_id) | Failed(render_id) | Cancelled(render_id):
                 self._liveness.closed(render_id, now)
+                self._heard.pop(render_id, None)
                 if isinstance(message, Failed) and message.fatal:  # first, lest the retry be sent to it again
                     self.condemn(f"cannot go on: {message.message}")
                 self._owner.on_end(self, message)
@@ -201,6 +235,7 @@ class Worker:
 
     def _disown(self, reason: str) -> None:
         self._lost = True
+        self._heard.clear()
         self.reason = reason
         self._stop_timer()
         self._owner.on_lost(self, self._conversation.open_renders, reason)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from voice_server.core import options, voice_names
 from voice_server.core.audio.listening import Listening, Measures, NoMeasures
 from voice_server.core.settings import BackendConfig
-from voice_server.pool.dispatcher import RenderRequest
+from voice_server.pool.dispatcher import Dispatcher, RenderRequest
 from voice_server.pool.pool import Pool
 from voice_server.voices import Sample, VoiceStore
 
@@ -24,7 +24,7 @@ class StreamView(Protocol):
 
 
 class Backend:
-    def __init__(self, config: BackendConfig, pool: Pool, store: VoiceStore) -> None:
+    def __init__(self, config: BackendConfig, pool: Pool[Dispatcher], store: VoiceStore) -> None:
         self.config = config
         self.pool = pool
         self.default_options: dict[str, Any] = {}  # of streams that begin from now on; replaced, never changed

@@ -11,13 +11,17 @@ IDLE and BUSY. The gateway may open as many renders as `ready` promised (`capaci
 A render belongs to the worker until it says exactly one of `done`, `failed` or `cancelled`; only then is its place
 free. Its `audio` counts from 0 without gaps. `cancel` (once) asks for an early end, `deadline` changes its urgency.
 
+A worker whose `ready` says that it is of kind `stt` is asked to `listen` in place of `render`. Then the gateway says
+`hear`, counted from 0 without gaps, until `finish`; the worker's `text` counts as audio does and never claims to have
+heard more than it was told, and `done` comes only after `finish`.
+
 STOPPING. After `stop` the gateway is silent, and what the worker still had to say may arrive. `load_failed` also leads
 here: the worker is about to exit, and the gateway may only `ping` or `stop` it.
 
 Messages cross on the wire, and that is no fault:
-  * `cancel` or `deadline` may reach a worker that has just ended the render: it ignores them;
-  * audio, `done` and `failed` may arrive after the gateway said `cancel`. Such audio is dropped here (`worker_says`
-    returns None), so that nobody can mistake it for wanted audio; the end is passed on, since it frees the place.
+  * `cancel`, `deadline`, `hear` or `finish` may reach a worker that has just ended the render: it ignores them;
+  * audio, text, `done` and `failed` may arrive after the gateway said `cancel`. Such audio and text is dropped here
+    (`worker_says` returns None), so that nobody can take it for wanted; the end is passed on, since it frees the place.
 
 `ping` is legal in every state and answered by exactly one `pong` with its nonce, in order.
 """
@@ -31,14 +35,19 @@ from typing import Any, Deque, Dict, FrozenSet, NoReturn, Optional, Tuple, Type,
 
 from voice_server.wire.messages import (
     PROTOCOL_VERSION,
+    STT,
+    TTS,
     Audio,
     Cancel,
     Cancelled,
     Deadline,
     Done,
     Failed,
+    Finish,
     GatewayMessage,
+    Hear,
     Hello,
+    Listen,
     Load,
     LoadFailed,
     LocalError,
@@ -49,6 +58,7 @@ from voice_server.wire.messages import (
     Ready,
     Render,
     Stop,
+    Text,
     WireError,
     WorkerMessage,
 )
@@ -67,26 +77,30 @@ class State(Enum):
 
 
 _Kinds = Tuple[Type[Any], ...]
+_OPENING: _Kinds = (Render, Listen)
+_CHANGING: _Kinds = (Deadline, Hear, Finish, Cancel)
 _ENDS: _Kinds = (Done, Failed, Cancelled)
 
 GATEWAY_MAY_SAY: Dict[State, _Kinds] = {
     State.LOADING: (Load, Ping, Stop),
-    State.IDLE: (Render, Cancel, Deadline, Ping, Stop),
-    State.BUSY: (Render, Cancel, Deadline, Ping, Stop),
+    State.IDLE: (*_OPENING, *_CHANGING, Ping, Stop),
+    State.BUSY: (*_OPENING, *_CHANGING, Ping, Stop),
     State.STOPPING: (Ping, Stop),
 }
 
 WORKER_MAY_SAY: Dict[State, _Kinds] = {
     State.LOADING: (Hello, Progress, Ready, LoadFailed, Pong),
     State.IDLE: (Pong,),
-    State.BUSY: (Audio, Progress, *_ENDS, Pong),
-    State.STOPPING: (Hello, Progress, Ready, LoadFailed, Audio, *_ENDS, Pong),
+    State.BUSY: (Audio, Text, Progress, *_ENDS, Pong),
+    State.STOPPING: (Hello, Progress, Ready, LoadFailed, Audio, Text, *_ENDS, Pong),
 }
 
 
 @dataclass
 class _Open:
-    chunks: int = 0  # said so far, which is also the next audio's index
+    chunks: int = 0  # said so far, which is also the index of the next audio or text
+    heard: int = 0  # pieces of audio, likewise
+    is_finished: bool = False  # nothing more is to be heard
     is_cancelled: bool = False
 
 
@@ -133,9 +147,9 @@ class Conversation:
             self._refuse(Side.GATEWAY, f"{message.type} after stop")
         if isinstance(message, Load):
             self._on_load()
-        elif isinstance(message, Render):
+        elif isinstance(message, (Render, Listen)):
             self._on_render(message)
-        elif isinstance(message, (Cancel, Deadline)):
+        elif isinstance(message, (Cancel, Deadline, Hear, Finish)):
             self._on_change(message)
         elif isinstance(message, Ping):
             self._pings.append(message.nonce)
@@ -143,7 +157,7 @@ class Conversation:
             self._stop_said = True
 
     def worker_says(self, message: WorkerMessage) -> Optional[WorkerMessage]:
-        """Take note of a message that the worker sends; None if it is audio that nobody wants any more.
+        """Take note of a message that the worker sends; None if it is audio or text that nobody wants any more.
 
         Raises LocalError or WireError if the worker may not say this.
         """
@@ -154,8 +168,8 @@ class Conversation:
             self._on_hello(message)
         elif isinstance(message, (Ready, LoadFailed)) or (isinstance(message, Progress) and not self._ready):
             self._on_loading(message)
-        elif isinstance(message, Audio):
-            return self._on_audio(message)
+        elif isinstance(message, (Audio, Text)):
+            return self._on_chunk(message)
         elif isinstance(message, Pong):
             self._on_pong(message)
         elif not isinstance(message, Progress):
@@ -167,14 +181,16 @@ class Conversation:
             self._refuse(Side.GATEWAY, "load twice")
         self._load_said = True
 
-    def _on_render(self, render: Render) -> None:
+    def _on_render(self, render: Union[Render, Listen]) -> None:
+        if self._ready and self._ready.kind != (TTS if isinstance(render, Render) else STT):
+            self._refuse(Side.GATEWAY, f"{render.type} to a worker of kind {self._ready.kind}")
         if render.render_id in self._renders:
             self._refuse(Side.GATEWAY, f"render {render.render_id}, which is open already")
         if len(self._renders) >= self.capacity:
             self._refuse(Side.GATEWAY, f"render beyond the capacity of {self.capacity}")
         self._renders[render.render_id] = _Open()
 
-    def _on_change(self, message: Union[Cancel, Deadline]) -> None:
+    def _on_change(self, message: Union[Cancel, Deadline, Hear, Finish]) -> None:
         render = self._renders.get(message.render_id)
         if render is None:
             if self._side is Side.GATEWAY:  # we know that it ended; only the worker may see the two cross
@@ -182,7 +198,21 @@ class Conversation:
             return
         if render.is_cancelled:
             self._refuse(Side.GATEWAY, f"{message.type} for render {message.render_id}, which was cancelled")
+        if isinstance(message, (Hear, Finish)):
+            self._on_hear(message, render)
         render.is_cancelled = isinstance(message, Cancel)
+
+    def _on_hear(self, message: Union[Hear, Finish], render: _Open) -> None:
+        if self._ready is None or self._ready.kind != STT or render.is_finished:
+            self._refuse(Side.GATEWAY, f"{message.type} for render {message.render_id}, which does not listen")
+        if isinstance(message, Finish):
+            render.is_finished = True
+            return
+        if message.index != render.heard:
+            self._refuse(Side.GATEWAY, f"hear {message.index} of render {message.render_id}, not {render.heard}")
+        if len(message.pcm) % 2 or not message.pcm:
+            self._refuse(Side.GATEWAY, f"hear of {len(message.pcm)} bytes")
+        render.heard += 1
 
     def _on_hello(self, hello: Hello) -> None:
         if self._greeted:
@@ -201,30 +231,43 @@ class Conversation:
         elif isinstance(message, Ready):
             if message.capacity < 1 or message.sample_rate < 1:
                 self._refuse(Side.WORKER, "ready without capacity or sample rate")
+            if message.kind not in (TTS, STT):
+                self._refuse(Side.WORKER, "ready as a kind of worker that there is not")
             self._ready = message
 
-    def _on_audio(self, audio: Audio) -> Optional[Audio]:
-        render = self._open(audio)
-        if audio.index != render.chunks:
-            self._refuse(Side.WORKER, f"audio {audio.index} of render {audio.render_id}, not {render.chunks}")
-        if len(audio.pcm) % 2 or not audio.pcm:
-            self._refuse(Side.WORKER, f"audio of {len(audio.pcm)} bytes")
+    def _on_chunk(self, chunk: Union[Audio, Text]) -> Union[Audio, Text, None]:
+        render = self._open(chunk)
+        assert self._ready is not None
+        if self._ready.kind != (TTS if isinstance(chunk, Audio) else STT):
+            self._refuse(Side.WORKER, f"{chunk.type} as a worker of kind {self._ready.kind}")
+        if chunk.index != render.chunks:
+            self._refuse(Side.WORKER, f"{chunk.type} {chunk.index} of render {chunk.render_id}, not {render.chunks}")
+        if isinstance(chunk, Audio) and (len(chunk.pcm) % 2 or not chunk.pcm):
+            self._refuse(Side.WORKER, f"audio of {len(chunk.pcm)} bytes")
+        if isinstance(chunk, Text) and chunk.heard > render.heard:
+            self._refuse(Side.WORKER, f"text of {chunk.heard} pieces of audio, of which {render.heard} were said")
         render.chunks += 1
-        return None if render.is_cancelled else audio
+        return None if render.is_cancelled else chunk
 
     def _on_end(self, end: Union[Done, Cancelled, Failed]) -> None:
         render = self._open(end)
         if isinstance(end, Cancelled) and not render.is_cancelled:
             self._refuse(Side.WORKER, f"cancelled for render {end.render_id}, which was not")
-        if isinstance(end, Done) and end.chunks != render.chunks and not render.is_cancelled:
-            self._refuse(Side.WORKER, f"done after {end.chunks} chunks, of which {render.chunks} were said")
+        if isinstance(end, Done) and not render.is_cancelled:
+            self._check_done(end, render)
         del self._renders[end.render_id]
+
+    def _check_done(self, done: Done, render: _Open) -> None:
+        if done.chunks != render.chunks:
+            self._refuse(Side.WORKER, f"done after {done.chunks} chunks, of which {render.chunks} were said")
+        if self._ready and self._ready.kind == STT and not render.is_finished:
+            self._refuse(Side.WORKER, f"done with render {done.render_id}, which is still being heard")
 
     def _on_pong(self, pong: Pong) -> None:
         if not self._pings or self._pings.popleft() != pong.nonce:
             self._refuse(Side.WORKER, f"pong {pong.nonce} out of turn")
 
-    def _open(self, message: Union[Audio, Done, Cancelled, Failed]) -> _Open:
+    def _open(self, message: Union[Audio, Text, Done, Cancelled, Failed]) -> _Open:
         render = self._renders.get(message.render_id)
         if render is None:
             self._refuse(Side.WORKER, f"{message.type} for render {message.render_id}, which is not open")

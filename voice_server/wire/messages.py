@@ -3,8 +3,11 @@
 Every message that belongs to a render carries its `render_id`, so that late audio of a cancelled render can never be
 taken for audio of the next one. Times are relative seconds: the two sides may not share a clock.
 
-    gateway -> worker    load  render  cancel  deadline  ping  stop
-    worker -> gateway    hello  progress  ready  load_failed  audio  done  cancelled  failed  pong
+A worker of kind `tts` is asked to `render`, which it answers with `audio`. One of kind `stt` is asked to `listen`: it
+is told what to `hear`, piece by piece, until `finish`, and answers with `text`.
+
+    gateway -> worker    load  render  deadline  listen  hear  finish  cancel  ping  stop
+    worker -> gateway    hello  progress  ready  load_failed  audio  text  done  cancelled  failed  pong
 """
 
 from __future__ import annotations
@@ -18,6 +21,9 @@ PROTOCOL_VERSION = 1
 # Both sides must agree on these, so they are part of the protocol, not of a configuration.
 CONTROL_FRAME_BYTES = 64 * 1024  # every message but audio; the longest is a render with its text and options
 AUDIO_FRAME_BYTES = 1024 * 1024  # 10 s of 48 kHz audio: far above any honest chunk
+
+# The two kinds of workers.
+TTS, STT = "tts", "stt"
 
 
 class WireError(Exception):
@@ -51,6 +57,33 @@ class Render:
     due_in_s: float = 0.0  # when the listener runs out of audio, from now; the most urgent open render is stepped first
     sample: Dict[str, Any] = field(default_factory=dict)  # of a voice to be cloned: "path" and "transcript"
     pace: float = 1.0  # by how many seconds each second of its audio moves the deadline on
+
+
+@dataclass(frozen=True)
+class Listen:
+    """Turn the audio that will be heard into text: the render of a worker of kind `stt`."""
+
+    type: ClassVar[str] = "listen"
+    render_id: int
+    options: Dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Hear:
+    """More audio: mono PCM s16le at the worker's rate, never of odd length. `index` counts from 0 without gaps."""
+
+    type: ClassVar[str] = "hear"
+    render_id: int
+    index: int
+    pcm: bytes
+
+
+@dataclass(frozen=True)
+class Finish:
+    """That was all the audio: say the text that is left, then `done`."""
+
+    type: ClassVar[str] = "finish"
+    render_id: int
 
 
 @dataclass(frozen=True)
@@ -111,6 +144,8 @@ class Ready:
     voices: List[str]
     deterministic: bool = False  # the same render gives the same bytes, on any worker
     can_clone: bool = False  # renders may come with a sample
+    kind: str = TTS
+    languages: List[str] = field(default_factory=list)  # that it can hear; [] is not known
 
 
 @dataclass(frozen=True)
@@ -133,10 +168,29 @@ class Audio:
 
 
 @dataclass(frozen=True)
+class Text:
+    """What was heard since the text before. `index` counts from 0 without gaps.
+
+    Times are seconds from the first sample of the render. The audio before `settled_s` will not be needed again: a
+    worker that is told the rest from there goes on with the same text.
+    """
+
+    type: ClassVar[str] = "text"
+    render_id: int
+    index: int
+    heard: int  # pieces of audio that were worked on; a worker that has caught up says so, if need be without text
+    text: str  # will not change any more; "" when nothing new is certain
+    start_s: float  # of that text
+    end_s: float
+    settled_s: float
+    tentative: str = ""  # what seems to follow, and may change
+
+
+@dataclass(frozen=True)
 class Done:
     type: ClassVar[str] = "done"
     render_id: int
-    chunks: int
+    chunks: int  # audio or text messages
     truncated: bool = False  # the engine hit its length cap
     spoiled: int = 0  # samples that were NaN or infinite, and silence since
 
@@ -167,12 +221,12 @@ class Pong:
     nonce: int
 
 
-GatewayMessage = Union[Load, Render, Cancel, Deadline, Ping, Stop]
-WorkerMessage = Union[Hello, Progress, Ready, LoadFailed, Audio, Done, Cancelled, Failed, Pong]
+GatewayMessage = Union[Load, Render, Deadline, Listen, Hear, Finish, Cancel, Ping, Stop]
+WorkerMessage = Union[Hello, Progress, Ready, LoadFailed, Audio, Text, Done, Cancelled, Failed, Pong]
 Message = Union[GatewayMessage, WorkerMessage]
 
-_GATEWAY: Tuple[Type[Any], ...] = (Load, Render, Cancel, Deadline, Ping, Stop)
-_WORKER: Tuple[Type[Any], ...] = (Hello, Progress, Ready, LoadFailed, Audio, Done, Cancelled, Failed, Pong)
+_GATEWAY: Tuple[Type[Any], ...] = (Load, Render, Deadline, Listen, Hear, Finish, Cancel, Ping, Stop)
+_WORKER: Tuple[Type[Any], ...] = (Hello, Progress, Ready, LoadFailed, Audio, Text, Done, Cancelled, Failed, Pong)
 
 
 def _is_count(value: object) -> bool:

@@ -10,9 +10,10 @@ import importlib
 import importlib.util
 import inspect
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Callable, Iterable, List, Protocol, cast
+from typing import TYPE_CHECKING, Any, Callable, Iterable, List, Optional, Protocol, Union, cast
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,6 +59,50 @@ class Adapter(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class Heard:
+    """What became certain since the last time. Times are seconds from the first sample that the hearing was told."""
+
+    text: str  # "" when nothing did; never taken back
+    start_s: float
+    end_s: float
+    settled_s: float  # a new hearing that is told only what comes after this goes on with the same text
+    tentative: str = ""  # what seems to follow, and may change
+
+
+class Hearing(Protocol):
+    """One stretch of audio that is being turned into text."""
+
+    def hear(self, samples: NDArray[np.float32]) -> None:
+        """More audio, of shape (n,), in [-1, 1]. Cheap: the work is done in `work`."""
+
+    def finish(self) -> None:
+        """That was all."""
+
+    def work(self) -> Optional[Heard]:
+        """One bounded piece of work; None when there is nothing to do until more is heard, or at all."""
+
+
+class Recogniser(Protocol):
+    """One loaded engine that turns speech into text, in a backend of `kind: stt`.
+
+    Built like an Adapter, and called on the main thread as well. `capacity` is the number of hearings that may be open
+    at once; they work in turn. Hearings are dropped without a word when nobody wants them any more.
+    """
+
+    sample_rate: int
+    """Hz, of what it wants to hear."""
+
+    def languages(self) -> List[str]:
+        """Codes such as en or ja that it can hear."""
+
+    def listen(self, **options: Any) -> Hearing:
+        """Begin a hearing. Raises BackendError."""
+
+
+Engine = Union[Adapter, Recogniser]
+
+
 class BackendError(Exception):
     """A failure that the adapter can put a name to.
 
@@ -96,7 +141,7 @@ class ModuleAdapter:
         return cast("Iterable[NDArray[np.floating[Any]]]", self._module.stream(text, voice, **merged))
 
 
-def load_adapter(spec: str) -> Callable[..., Adapter]:
+def load_adapter(spec: str) -> Callable[..., Engine]:
     """What builds the adapter of `package.module[:Class]` or `/path/file.py[:Class]`.
 
     Without a class the module itself must be an adapter. Raises BackendError if there is no such file or class, and
@@ -108,13 +153,13 @@ def load_adapter(spec: str) -> Callable[..., Adapter]:
         return _from_module(module)
     if not callable(getattr(module, class_name, None)):
         raise BackendError("bad_config", f"{place} has no class {class_name}")
-    return cast("Callable[..., Adapter]", getattr(module, class_name))
+    return cast("Callable[..., Engine]", getattr(module, class_name))
 
 
 def build(
-    factory: Callable[..., Adapter], device: str, options: dict[str, Any], report: Callable[[str], None]
-) -> Adapter:
-    """The adapter, built. Raises BackendError for options that its constructor does not know."""
+    factory: Callable[..., Engine], device: str, options: dict[str, Any], report: Callable[[str], None]
+) -> Engine:
+    """The engine, built. Raises BackendError for options that its constructor does not know."""
     parameters = inspect.signature(factory).parameters
     extra: dict[str, Any] = {"progress": report} if "progress" in parameters else {}
     try:
@@ -124,7 +169,7 @@ def build(
     return factory(device=device, **options, **extra)
 
 
-def _from_module(module: ModuleType) -> Callable[..., Adapter]:
+def _from_module(module: ModuleType) -> Callable[..., Engine]:
     missing = [name for name in ("list_voices", "get_sample_rate", "stream") if not hasattr(module, name)]
     if missing:
         raise BackendError("bad_config", f"{module.__name__} has no {', '.join(missing)}; name a class with ':Class'")

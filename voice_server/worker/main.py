@@ -10,11 +10,11 @@ import os
 import platform
 import socket
 import traceback
-from typing import Optional
+from typing import Optional, Tuple, Union, cast
 
-from voice_server.wire.messages import PROTOCOL_VERSION, Hello, Load, Progress, Ready
+from voice_server.wire.messages import PROTOCOL_VERSION, STT, TTS, Hello, Load, Progress, Ready
 from voice_server.worker import process
-from voice_server.worker.adapter import Adapter, BackendError, build, load_adapter
+from voice_server.worker.adapter import Adapter, BackendError, Engine, Recogniser, build, load_adapter
 from voice_server.worker.failures import load_failed, one_line
 from voice_server.worker.link import Link
 
@@ -38,19 +38,26 @@ def run(fd: int, parent_pid: int) -> int:
 def _serve(link: Link, command: Load) -> int:
     try:
         from voice_server.worker.host import Host, warm_up
+        from voice_server.worker.listening import ListeningHost
 
-        adapter = _load(link, command)
-        ready = describe(adapter)
-        if command.warmup_text:
-            link.say(Progress("warming up"))
-            warm_up(adapter, command.warmup_text, ready.voices[0])
+        engine = _load(link, command)
+        host: Union[Host, ListeningHost]
+        if hasattr(engine, "listen"):
+            recogniser = cast(Recogniser, engine)
+            ready, host = describe_recogniser(recogniser), ListeningHost(recogniser, link)
+        else:
+            ready = describe(engine)
+            host = Host(engine, ready.voices[0], link)
+            if command.warmup_text:
+                link.say(Progress("warming up"))
+                warm_up(engine, command.warmup_text, ready.voices[0])
     except Exception as error:
         traceback.print_exc()
         failure = load_failed(error)
         link.say(failure)
         return _LOAD_FAILED if failure.retryable else _BAD_CONFIG
     link.say(ready)
-    Host(adapter, ready.voices[0], link).serve()
+    host.serve()
     return 0
 
 
@@ -61,7 +68,7 @@ def _own_socket(fd: int) -> socket.socket:
     return sock
 
 
-def _load(link: Link, command: Load) -> Adapter:
+def _load(link: Link, command: Load) -> Engine:
     link.say(Progress("importing"))
     factory = load_adapter(command.adapter)
     link.say(Progress("loading"))
@@ -70,20 +77,34 @@ def _load(link: Link, command: Load) -> Adapter:
 
 def describe(adapter: Adapter) -> Ready:
     """What the gateway is told of a loaded adapter. Raises BackendError if the adapter breaks its contract."""
-    rate, capacity = _integer(adapter, "sample_rate"), _integer(adapter, "capacity", 1)
+    rate, capacity = _numbers(adapter)
     voices = list(adapter.voices())
+    if not voices or not all(isinstance(voice, str) for voice in voices):
+        raise BackendError("bad_config", "voices() gives a list of names, at least one")
+    deterministic = bool(getattr(adapter, "deterministic", False))
+    return Ready(rate, capacity, voices, deterministic, can_clone=hasattr(adapter, "prepare_voice"), kind=TTS)
+
+
+def describe_recogniser(recogniser: Recogniser) -> Ready:
+    """The same of a recogniser."""
+    rate, capacity = _numbers(recogniser)
+    languages = list(recogniser.languages())
+    if not all(isinstance(language, str) for language in languages):
+        raise BackendError("bad_config", "languages() gives a list of codes")
+    return Ready(rate, capacity, [], kind=STT, languages=languages)
+
+
+def _numbers(engine: Engine) -> Tuple[int, int]:
+    rate, capacity = _integer(engine, "sample_rate"), _integer(engine, "capacity", 1)
     if rate not in _SAMPLE_RATES:
         raise BackendError("bad_config", f"sample_rate {rate} is no sample rate in Hz")
     if capacity < 1:
         raise BackendError("bad_config", f"capacity is {capacity}, not 1 or more")
-    if not voices or not all(isinstance(voice, str) for voice in voices):
-        raise BackendError("bad_config", "voices() gives a list of names, at least one")
-    deterministic = bool(getattr(adapter, "deterministic", False))
-    return Ready(rate, capacity, voices, deterministic, can_clone=hasattr(adapter, "prepare_voice"))
+    return rate, capacity
 
 
-def _integer(adapter: Adapter, name: str, default: Optional[int] = None) -> int:
-    value = getattr(adapter, name, default)
+def _integer(engine: Engine, name: str, default: Optional[int] = None) -> int:
+    value = getattr(engine, name, default)
     try:
         return operator.index(value)  # type: ignore[arg-type]  # what is wrong is what we ask
     except TypeError as wrong:

@@ -1,0 +1,164 @@
+"""Gives each hearing a seat at a worker that listens, in the order they came, and carries its news back.
+
+A hearing stays at its worker until it ends: the worker holds the audio that is not text yet. When the worker dies, the
+hearing is told and may ask for another seat; what has to be said again is its own matter.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from voice_server.core.errors import BackendUnavailable, Overloaded, VoiceError
+from voice_server.core.limits import HearingLimits
+from voice_server.pool.worker import Ending, Worker
+from voice_server.wire.messages import Done, Failed, Listen, Ready, Text
+
+
+class HearingSink(Protocol):
+    """A hearing, as the switchboard sees it. Each seat ends with exactly one of the last three, unless it was left."""
+
+    def on_seated(self, seat: Seat) -> None: ...
+
+    def on_refused(self, error: VoiceError) -> None: ...
+
+    def on_text(self, text: Text) -> None: ...
+
+    def on_done(self) -> None: ...
+
+    def on_failed(self, failed: Failed) -> None: ...
+
+    def on_lost(self, reason: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """One hearing's place at one worker."""
+
+    worker: Worker
+    render_id: int
+
+    @property
+    def sample_rate(self) -> int:
+        assert self.worker.ready is not None
+        return self.worker.ready.sample_rate
+
+    def hear(self, pcm: bytes) -> None:
+        self.worker.hear(self.render_id, pcm)
+
+    def finish(self) -> None:
+        self.worker.finish(self.render_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    sink: HearingSink
+    options: dict[str, Any]
+
+
+@dataclass(slots=True)
+class _Desk:
+    """A worker and its seats."""
+
+    worker: Worker
+    seats: int
+    taken: set[int] = field(default_factory=set)  # also by renders that were cancelled and have not ended
+
+
+class Switchboard:
+    """The hearings and workers of one backend. Implements WorkerOwner."""
+
+    def __init__(self, limits: HearingLimits) -> None:
+        self._limits = limits
+        self._desks: dict[str, _Desk] = {}
+        self._line: deque[_Waiting] = deque()
+        self._seated: dict[int, HearingSink] = {}  # by render, those that somebody still wants
+        self._next_render = 1
+        self._refusal: BackendUnavailable | None = None
+
+    # Hearings
+
+    def submit(self, sink: HearingSink, options: dict[str, Any], *, first: bool = False) -> None:
+        """Ask for a seat; `first` is for one that lost its own. The answer may come before this returns."""
+        if len(self._line) >= self._limits.waiting_per_worker * max(1, len(self._desks)):
+            sink.on_refused(Overloaded("too many wait to be heard; try again in a few seconds"))
+            return
+        (self._line.appendleft if first else self._line.append)(_Waiting(sink, options))
+        self._seat_all()
+
+    def leave(self, sink: HearingSink) -> None:
+        """Nobody wants to know any more; no method of `sink` is called again."""
+        self._line = deque(waiting for waiting in self._line if waiting.sink is not sink)
+        for render_id in [render_id for render_id, one in self._seated.items() if one is sink]:
+            del self._seated[render_id]
+            self._desk_of(render_id).worker.cancel(render_id)
+
+    @property
+    def waiting(self) -> int:
+        return len(self._line)
+
+    @property
+    def has_workers(self) -> bool:
+        return bool(self._desks)
+
+    def refuse(self, reason: BackendUnavailable | None) -> None:
+        """No worker will come soon: tell everyone who waits, and everyone who comes. None: they are welcome again."""
+        self._refusal = reason
+        self._seat_all()
+
+    # WorkerOwner
+
+    def on_ready(self, worker: Worker, ready: Ready) -> None:
+        self._refusal = None
+        self._desks[worker.name] = _Desk(worker, ready.capacity)
+        self._seat_all()
+
+    def on_audio(self, worker: Worker, render_id: int, pcm: bytes) -> None:
+        raise AssertionError("the conversation lets no worker that listens say audio")
+
+    def on_text(self, worker: Worker, text: Text) -> None:
+        if sink := self._seated.get(text.render_id):
+            sink.on_text(text)
+
+    def on_end(self, worker: Worker, ending: Ending) -> None:
+        if desk := self._desks.get(worker.name):  # not there if this end is what condemned the worker
+            desk.taken.discard(ending.render_id)
+        if sink := self._seated.pop(ending.render_id, None):
+            match ending:
+                case Done():
+                    sink.on_done()
+                case Failed():
+                    sink.on_failed(ending)
+        self._seat_all()
+
+    def on_lost(self, worker: Worker, renders: frozenset[int], reason: str) -> None:
+        self._desks.pop(worker.name, None)
+        for render_id in sorted(renders):
+            if sink := self._seated.pop(render_id, None):
+                sink.on_lost(reason)
+        self._seat_all()
+
+    # Inside
+
+    def _seat_all(self) -> None:
+        while self._line and (desk := self._freest()):
+            self._seat(self._line.popleft(), desk)
+        if self._refusal and not self._desks:
+            refused, self._line = self._line, deque()
+            for waiting in refused:
+                waiting.sink.on_refused(self._refusal)
+
+    def _freest(self) -> _Desk | None:
+        desk = max(self._desks.values(), key=lambda desk: desk.seats - len(desk.taken), default=None)
+        return desk if desk and desk.seats > len(desk.taken) else None
+
+    def _seat(self, waiting: _Waiting, desk: _Desk) -> None:
+        render_id, self._next_render = self._next_render, self._next_render + 1
+        desk.taken.add(render_id)
+        self._seated[render_id] = waiting.sink
+        desk.worker.listen(Listen(render_id, waiting.options))
+        waiting.sink.on_seated(Seat(desk.worker, render_id))
+
+    def _desk_of(self, render_id: int) -> _Desk:
+        return next(desk for desk in self._desks.values() if render_id in desk.taken)
