@@ -20,6 +20,7 @@ from voice_server.core.options import OptionSpec, spec_problems
 from voice_server.core.settings import AUTO, BackendConfig, Config, Gpu, Needs, VenvSpec, pick_backend
 from voice_server.core.voice_names import is_voice_name
 from voice_server.core.yaml_tree import Node, Problem, read_tree
+from voice_server.wire.messages import STT, TTS
 
 __all__ = [
     "AUTO",
@@ -71,8 +72,9 @@ def load_config(path: Path | None = None) -> Config:
     config = _read(own.absolute(), problems)
     if own.absolute() != shipped and not problems:
         config = _merge(config, _read(shipped, problems))
-    if not problems and config.default not in (AUTO, *config.backends):
-        problems.append(Problem(1, "default", f"there is no backend {config.default!r}"))
+    speaking = [name for name, backend in config.backends.items() if backend.kind == TTS]
+    if not problems and config.default not in (AUTO, *speaking):
+        problems.append(Problem(1, "default", f"there is no backend {config.default!r} that speaks"))
     if problems:
         raise ConfigError(own, [str(problem) for problem in sorted(problems, key=lambda problem: problem.line)])
     return config
@@ -185,6 +187,8 @@ def _wrong(backend: BackendConfig) -> Iterator[tuple[str, str]]:
     for text in backend.venv.requirements + backend.venv.no_deps:
         if not text.strip() or text.startswith("-"):
             yield "venv", f"{text!r} is not a requirement; options of the installer are not allowed here"
+    if backend.kind == STT and (backend.voice or backend.aliases):
+        yield "kind", "a backend that listens has no voices"
     for name, spec in backend.opts.items():
         yield from (("opts", f"{name}: {problem}") for problem in spec_problems(spec))
     for alias in backend.aliases:

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from voice_server.config import BackendConfig, Config, load_config, pick_backend
 from voice_server.core.limits import Limits, VoiceLimits
@@ -31,12 +32,13 @@ from voice_server.pool.process import Command, Guardian, run_once
 from voice_server.pool.supervisor import WorkerSpec
 from voice_server.pool.switchboard import Switchboard
 from voice_server.stream.backend import Backend
+from voice_server.stream.recogniser import Recogniser
 from voice_server.terminal.announcer import Announce, Announcer, how_to_run
 from voice_server.terminal.local import LocalGateway
 from voice_server.terminal.welcome import Start, gpu_advice, page_url
 from voice_server.venvs import VenvStore, default_home
 from voice_server.voices import VoiceStore
-from voice_server.wire.messages import Load
+from voice_server.wire.messages import STT, TTS, Load
 
 Report = Callable[[str], None]
 
@@ -68,8 +70,11 @@ class Choice:
 
 
 def choose(config: Config, names: Sequence[str], gpus: Sequence[Gpu]) -> list[Choice]:
-    """The backends to run. Raises UnknownBackend or BackendUnavailable."""
-    return [Choice(*pick_backend(config, name, gpus)) for name in names or [""]]
+    """The backends to run, of which one speaks at least. Raises UnknownBackend or BackendUnavailable."""
+    chosen = [Choice(*pick_backend(config, name, gpus)) for name in names]
+    if not any(choice.config.kind == TTS for choice in chosen):
+        chosen.append(Choice(*pick_backend(config, "", gpus)))
+    return chosen
 
 
 def worker_environ(environ: Mapping[str, str], backend: BackendConfig, placement: Placement) -> dict[str, str]:
@@ -119,27 +124,40 @@ def sharing_warning(backend: BackendConfig, workers: int, gpus: Sequence[Gpu]) -
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The chosen backends with their workers started, not yet ready."""
+
+    backends: list[Backend]
+    recognisers: list[Recogniser]
+
+
 @asynccontextmanager
 async def running(
     choices: Sequence[Choice], pool_size: int, limits: Limits, report: Report, samples: Path = SAMPLES
-) -> AsyncIterator[list[Backend]]:
-    """The chosen backends with their workers started, not yet ready. Raises VenvBuildFailed."""
+) -> AsyncIterator[Running]:
+    """Raises VenvBuildFailed."""
     store, gpus, voices = VenvStore(), see_gpus(os.environ).gpus, voice_store(samples, limits.voices)
-    pools: list[Pool[Dispatcher]] = []
+    started = Running([], [])
     gate = asyncio.Semaphore(limits.worker.parallel_loads)
     for choice in choices:
-        python = await asyncio.to_thread(store.build, choice.config.name, choice.config.venv, report)
-        if warning := sharing_warning(choice.config, pool_size, gpus):
+        config = choice.config
+        python = await asyncio.to_thread(store.build, config.name, config.venv, report)
+        if warning := sharing_warning(config, pool_size, gpus):
             report(warning)
-        specs = worker_specs(choice.config, python, pool_size, gpus)
-        pools.append(build_pool(choice.config, specs, limits))
+        specs = worker_specs(config, python, pool_size, gpus)
+        if config.kind == STT:
+            started.recognisers.append(Recogniser(config, build_hearing_pool(config, specs, limits)))
+        else:
+            started.backends.append(Backend(config, build_pool(config, specs, limits), voices))
+    pools: list[Pool[Any]] = [*(one.pool for one in started.backends), *(one.pool for one in started.recognisers)]
     guardian = Guardian()
     await asyncio.to_thread(voices.scan)
     watching = asyncio.create_task(watch_voices(voices, limits.voices.scan_s))
     try:
         for pool in pools:
             pool.start(guardian, gate, random.random)
-        yield [Backend(choice.config, pool, voices) for choice, pool in zip(choices, pools, strict=True)]
+        yield started
     finally:
         watching.cancel()
         for pool in pools:
@@ -170,8 +188,9 @@ async def serve(options: ServeOptions, report: Announce) -> None:
     config, gpus = load_config(options.config), see_gpus(os.environ)
     choices = choose(config, options.backends, gpus.gpus)
     ports = open_ports(Listen(HTTP, options.host, options.port), options.listens, options.limits)
-    async with running(choices, options.pool_size, options.limits, report) as backends:
-        house = House(backends, options.limits, Gate(options.limits.stream, options.token))
+    async with running(choices, options.pool_size, options.limits, report) as started:
+        gate = Gate(options.limits.stream, options.token)
+        house = House(started.backends, options.limits, gate, started.recognisers)
         server = build_server(house, ports, options)
         for choice in choices:
             report(f"backend {choice.config.name}: {choice.reason}")
@@ -181,7 +200,7 @@ async def serve(options: ServeOptions, report: Announce) -> None:
             report(f"listening on {url}")
         start = starting_point(main, options, gpu_advice(config, [*house.backends], gpus.gpus, gpus.reason))
         reasons = {choice.config.name: choice.reason for choice in choices}
-        announcing = asyncio.create_task(Announcer(start, reasons, report, options.opens_browser).run(backends))
+        announcing = asyncio.create_task(Announcer(start, reasons, report, options.opens_browser).run(started.backends))
         try:
             await server.serve(sockets=[port.listener for port in ports if port.name != WYOMING])
         finally:
@@ -208,10 +227,10 @@ async def local_gateway(
     """One backend, ready to speak in this process. Raises ConfigError, VenvBuildFailed, VoiceError."""
     limits = Limits()
     choices = choose(load_config(config), [backend], see_gpus(os.environ).gpus)
-    async with running(choices, pool_size or 0, limits, report) as backends:
+    async with running(choices, pool_size or 0, limits, report) as started:
         report(f"loading {choices[0].config.name}")
-        await backends[0].pool.until_ready()
-        yield LocalGateway(backends[0], choices[0].reason, limits)
+        await started.backends[0].pool.until_ready()
+        yield LocalGateway(started.backends[0], choices[0].reason, limits)
 
 
 def with_connections_per_address(limits: Limits, count: int) -> Limits:

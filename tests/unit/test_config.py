@@ -260,3 +260,20 @@ def test_loading_imports_no_backend(write):
     """
     command = [sys.executable, "-c", textwrap.dedent(code), write(one(""))]
     assert subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_a_backend_may_listen_in_place_of_speaking(tmp_path: Path) -> None:
+    path = tmp_path / "backends.yaml"
+    path.write_text("backends: {ears: {adapter: 'a.b:C', kind: stt}}")
+    assert load_config(path).backends["ears"].kind == "stt"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["default: ears\nbackends: {ears: {adapter: 'a:C', kind: stt}}", "backends: {e: {adapter: 'a:C', kind: stt, voice: x}}"],
+)
+def test_a_backend_that_listens_is_no_default_and_has_no_voice(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "backends.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError):
+        load_config(path)

@@ -16,6 +16,7 @@ from msgspec import Meta
 from voice_server.core.errors import BackendUnavailable, UnknownBackend
 from voice_server.core.limits import ConfigLimits, WorkerLimits
 from voice_server.core.options import OptionSpec
+from voice_server.wire.messages import TTS
 
 _LIMITS = ConfigLimits()
 _WORKER_LIMITS = WorkerLimits()
@@ -49,6 +50,7 @@ class Needs:
 class BackendConfig:
     name: str
     adapter: str  # "module:Class", "module", "/path/file.py:Class" or "/path/file.py"
+    kind: Literal["tts", "stt"] = "tts"  # it speaks, or it listens
     venv: VenvSpec = VenvSpec()
     devices: Literal["cpu", "auto"] | Annotated[tuple[GpuIndex, ...], Meta(min_length=1)] = "cpu"
     workers: Count = 1
@@ -88,7 +90,8 @@ class Gpu:
 def pick_backend(config: Config, name: str, gpus: Sequence[Gpu]) -> tuple[BackendConfig, str]:
     """The backend called `name` ("" is the configured default), and in one sentence why this one.
 
-    "auto" is the first backend whose needs are met by `gpus`. Raises UnknownBackend or BackendUnavailable.
+    "auto" is the first backend that speaks and whose needs are met by `gpus`. Raises UnknownBackend or
+    BackendUnavailable.
     """
     wanted = name or config.default
     if wanted == AUTO:
@@ -102,6 +105,8 @@ def pick_backend(config: Config, name: str, gpus: Sequence[Gpu]) -> tuple[Backen
 def _first_that_fits(config: Config, gpus: Sequence[Gpu]) -> tuple[BackendConfig, str]:
     passed_over: list[str] = []
     for backend in config.backends.values():
+        if backend.kind != TTS:
+            continue
         lack = _lack(backend, gpus)
         if lack is None:
             return backend, _why(backend, passed_over)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Protocol
 
 from voice_server import __version__
@@ -15,6 +16,7 @@ from voice_server.gateway.security import Gate
 from voice_server.gateway.status import look
 from voice_server.observe import Metrics
 from voice_server.stream.backend import Backend
+from voice_server.stream.recogniser import Recogniser
 from voice_server.voices import VoiceStore
 
 
@@ -28,8 +30,11 @@ class Guest(Protocol):
 
 
 class House:
-    def __init__(self, backends: list[Backend], limits: Limits, gate: Gate) -> None:
+    def __init__(
+        self, backends: list[Backend], limits: Limits, gate: Gate, recognisers: Sequence[Recogniser] = ()
+    ) -> None:
         self.backends = {backend.name: backend for backend in backends}
+        self.recognisers = {recogniser.name: recogniser for recogniser in recognisers}
         self.default = backends[0]
         self.limits = limits
         self.gate = gate
@@ -55,6 +60,14 @@ class House:
     @property
     def voices(self) -> VoiceStore:
         return self.default.store
+
+    def recogniser(self, name: str) -> Recogniser:
+        """The backend of this name that listens, the first one for "". Raises UnknownBackend."""
+        if not self.recognisers:
+            raise UnknownBackend("no backend listens here: start the server with one of kind stt", field="backend")
+        if name and name not in self.recognisers:
+            raise UnknownBackend(f"here listen {', '.join(self.recognisers)}", field="backend")
+        return self.recognisers[name or next(iter(self.recognisers))]
 
     @property
     def problem(self) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -70,7 +71,7 @@ class Announcer:
             self.has_welcomed = True
             self._welcome(backend, can_clone=ready.can_clone)
 
-    async def _tell_stages(self, pool: Pool) -> None:
+    async def _tell_stages(self, pool: Pool[Any]) -> None:
         """What takes longer than a look: the download of a model may take an hour."""
         told: set[tuple[str, str]] = set()
         while True:
