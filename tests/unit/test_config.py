@@ -270,7 +270,10 @@ def test_a_backend_may_listen_in_place_of_speaking(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["default: ears\nbackends: {ears: {adapter: 'a:C', kind: stt}}", "backends: {e: {adapter: 'a:C', kind: stt, voice: x}}"],
+    [
+        "default: ears\nbackends: {ears: {adapter: 'a:C', kind: stt}}",
+        "backends: {e: {adapter: 'a:C', kind: stt, voice: x}}",
+    ],
 )
 def test_a_backend_that_listens_is_no_default_and_has_no_voice(tmp_path: Path, text: str) -> None:
     path = tmp_path / "backends.yaml"
