@@ -52,6 +52,8 @@ export function mountForm(root, { limits, review, onMade }) {
       fields.transcript.input.maxLength = limits.transcript_chars;
       fields.name.input.value = sound.name;
       fields.transcript.input.value = sound.transcript;
+      fields.transcript.help.dataset.i18n = sound.transcript ? "studio.transcript.recorded" : "studio.transcript.help";
+      translate(fields.transcript.help);
       fields.language.input.value = sound.transcript ? currentLanguage() : fields.language.input.value;
       fields.consent.input.checked = false;
     },
@@ -80,7 +82,7 @@ function field(name, input) {
   const id = `studio-${name}`;
   const label = el("label", { for: id, "data-i18n": `studio.${name}` });
   const help = el("span", { class: "help", id: `${id}-help`, "data-i18n": `studio.${name}.help` });
-  return named(name, input, [label, input, help]);
+  return { ...named(name, input, [label, input, help]), help };
 }
 
 function tick(name) {
