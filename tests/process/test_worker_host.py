@@ -43,7 +43,7 @@ def test_a_worker_greets_reports_its_progress_and_is_ready() -> None:
         said = [worker.hear() for _ in range(4)]
         assert said == [
             *(Progress("importing"), Progress("loading"), Progress("warming up")),
-            Ready(16000, 3, ["tone", "low", "high"], True),
+            Ready(16000, 3, ["tone", "low", "high"], True, can_clone=True),
         ]
 
 
