@@ -1,4 +1,4 @@
-"""`python -m voice_server`: serve, install, doctor, top."""
+"""`python -m voice_server`: serve, install, doctor, top, voices."""
 
 from __future__ import annotations
 
@@ -16,12 +16,22 @@ from voice_server.core.listens import NAMES, Listen, parse
 from voice_server.gateway.ports import CannotListen, check_listen
 from voice_server.gateway.requests import RequestIdFilter
 from voice_server.gateway.security import InsecureBind, check_bind
-from voice_server.main import ServeOptions, serve, with_connections_per_address
+from voice_server.main import (
+    SAMPLES,
+    ServeOptions,
+    local_gateway,
+    serve,
+    voice_store,
+    with_connections_per_address,
+)
+from voice_server.terminal import voices
 from voice_server.terminal.announcer import StandardError
+from voice_server.terminal.arguments import tell
 from voice_server.terminal.doctor import run_doctor
 from voice_server.terminal.install import run_install
 from voice_server.terminal.top import run_top
 from voice_server.venvs import VenvBuildFailed, VenvStore
+from voice_server.voices import VoiceStore
 
 TOKEN_VARIABLE = "VOICE_SERVER_TOKEN"
 
@@ -61,6 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser("doctor", help="tell what is installed and what is wrong", parents=[common])
     doctor.set_defaults(run=lambda given: run_doctor(load_config(given.config), VenvStore()))
     _add_top(commands.add_parser("top", help="show what a server is doing", parents=[common]))
+    samples = commands.add_parser("voices", help="list, add, show, remove and hear the voices made from recordings")
+    voices.add_arguments(samples, common, os.environ.get(TOKEN_VARIABLE, ""))
+    samples.set_defaults(run=_voices)
     return parser
 
 
@@ -124,6 +137,24 @@ def _serve(given: argparse.Namespace) -> int:
 
 def _install(given: argparse.Namespace) -> int:
     return run_install(load_config(given.config), given.backends, VenvStore(), weights=given.weights)
+
+
+def _voices(given: argparse.Namespace) -> int:
+    store = voice_store(SAMPLES, Limits().voices)
+    if given.act == "preview":
+        voices.check_preview(given)
+        return asyncio.run(_preview(given, store))
+    if given.act == "add":
+        return voices.add(store, given)
+    if given.act == "list":
+        return voices.list_of_server(given.url, given.token) if given.url else voices.list_here(store)
+    return voices.show(store, given.name) if given.act == "show" else voices.remove(store, given.name)
+
+
+async def _preview(given: argparse.Namespace, store: VoiceStore) -> int:
+    await asyncio.to_thread(store.scan)
+    async with local_gateway(backend=given.backend, config=given.config, report=tell) as gateway:
+        return await voices.preview(gateway, store, given)
 
 
 def _fail(message: str, code: int = 1) -> int:

@@ -7,12 +7,8 @@ server that goes away while it is watched is said to be gone and looked for agai
 from __future__ import annotations
 
 import contextlib
-import http.client
 import time
-import urllib.error
-import urllib.request
 
-import msgspec
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.padding import Padding
@@ -22,6 +18,7 @@ from rich.text import Text
 
 from voice_server.core.limits import StreamLimits, TerminalLimits
 from voice_server.core.status import BackendStatus, RenderStatus, ServerStatus, StreamStatus, WorkerStatus
+from voice_server.terminal.asking import ask
 from voice_server.terminal.session import CannotConnect
 
 STYLES = {
@@ -55,21 +52,9 @@ def run_top(url: str, token: str, *, once: bool, console: Console | None = None)
     return 0
 
 
-def fetch(url: str, token: str, limits: TerminalLimits = _LIMITS) -> ServerStatus:
-    """Raises CannotConnect, whose message a person can act on."""
-    if not url.startswith(("http://", "https://")):
-        raise CannotConnect(f"{url} is no address of a server: it starts with http:// or https://")
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    request = urllib.request.Request(url.rstrip("/") + "/status", headers=headers)
-    try:
-        with urllib.request.urlopen(request, timeout=limits.status_s) as response:
-            return msgspec.json.decode(response.read(), type=ServerStatus)
-    except urllib.error.HTTPError as error:
-        raise CannotConnect(_refusal(url, error.code)) from error
-    except (OSError, http.client.HTTPException) as error:
-        raise CannotConnect(f"cannot reach {url}: {_reason(error)}; is the server running?") from error
-    except (msgspec.DecodeError, ValueError) as error:
-        raise CannotConnect(f"{url} is no voice server, or one of another version") from error
+def fetch(url: str, token: str) -> ServerStatus:
+    """Raises CannotConnect."""
+    return ask(url, "/status", ServerStatus, token)
 
 
 def picture(status: ServerStatus) -> RenderableType:
@@ -93,18 +78,6 @@ def _look(url: str, token: str) -> RenderableType:
         return picture(fetch(url, token))
     except CannotConnect as error:
         return Text(error.message, "bold red")
-
-
-def _refusal(url: str, status: int) -> str:
-    hint = ": give its token with --token" if status in (401, 403) else ""
-    return f"{url} refused with HTTP {status}{hint}"
-
-
-def _reason(error: Exception) -> str:
-    cause = error.reason if isinstance(error, urllib.error.URLError) else error
-    if isinstance(cause, TimeoutError):
-        return "no answer in time"
-    return cause.strerror if isinstance(cause, OSError) and cause.strerror else "no answer that could be read"
 
 
 # The picture

@@ -1,0 +1,46 @@
+"""One question to a running server over HTTP, and its answer as a type; what goes wrong is a line for a person."""
+
+from __future__ import annotations
+
+import http.client
+import urllib.error
+import urllib.request
+from typing import TypeVar
+
+import msgspec
+
+from voice_server.core.limits import TerminalLimits
+from voice_server.terminal.session import CannotConnect
+
+Told = TypeVar("Told")
+
+_LIMITS = TerminalLimits()
+
+
+def ask(url: str, path: str, kind: type[Told], token: str, limits: TerminalLimits = _LIMITS) -> Told:
+    """The answer of GET `path`. Raises CannotConnect, whose message a person can act on."""
+    if not url.startswith(("http://", "https://")):
+        raise CannotConnect(f"{url} is no address of a server: it starts with http:// or https://")
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    request = urllib.request.Request(url.rstrip("/") + path, headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=limits.status_s) as response:
+            return msgspec.json.decode(response.read(), type=kind)
+    except urllib.error.HTTPError as error:
+        raise CannotConnect(_refusal(url, error.code)) from error
+    except (OSError, http.client.HTTPException) as error:
+        raise CannotConnect(f"cannot reach {url}: {_reason(error)}; is the server running?") from error
+    except (msgspec.DecodeError, ValueError) as error:
+        raise CannotConnect(f"{url} is no voice server, or one of another version") from error
+
+
+def _refusal(url: str, status: int) -> str:
+    hint = ": give its token with --token" if status in (401, 403) else ""
+    return f"{url} refused with HTTP {status}{hint}"
+
+
+def _reason(error: Exception) -> str:
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    if isinstance(cause, TimeoutError):
+        return "no answer in time"
+    return cause.strerror if isinstance(cause, OSError) and cause.strerror else "no answer that could be read"
