@@ -17,7 +17,15 @@ import pytest
 from tests.compat.audio import Sound, assert_lasts, assert_says, decode, from_pcm
 from tests.compat.conftest import CompatServer
 from tests.compat.report import Report
-from tests.harness import FAST, running_server, tone_bytes, tone_config
+from tests.harness import (
+    FAST,
+    cloned_tone_bytes,
+    hum_wav,
+    running_server,
+    tone_bytes,
+    tone_config,
+    voice_store,
+)
 
 TEXT = "The train to the coast leaves at noon. We should buy our tickets before breakfast."
 SENTENCES = ("The train to the coast leaves at noon.", "We should buy our tickets before breakfast.")
@@ -107,6 +115,28 @@ def test_the_sdk_lists_models(server: CompatServer, report: Report) -> None:
             assert client.models.retrieve("hibari").id == "hibari"
             with pytest.raises(openai.NotFoundError):
                 client.models.retrieve("nothing")
+
+
+async def test_the_sdk_makes_a_voice_speaks_in_it_and_deletes_it(
+    tone_python: Path, tmp_path: Path, report: Report, anyio_backend: str
+) -> None:
+    with report(*SDK, "audio.voices: create, speak, delete"):
+        async with running_server(tone_config(), tone_python, voices=voice_store(tmp_path)) as ours:
+            async with openai.AsyncOpenAI(base_url=f"{ours.http}/v1", api_key="any") as client:
+                voices, sound = client.audio.voices, ("me.wav", hum_wav(), "audio/wav")
+                made = await voices.create(name="ada", audio_sample=sound, consent="cons_1234")
+                assert (made.id, made.object, made.type) == ("ada", "audio.voice", "audio_sample")
+                sample = ours.house.voices.samples["ada"]
+                answer = await client.audio.speech.create(
+                    model="tone", voice=made.id, input=TEXT, response_format="pcm"
+                )
+                assert answer.content == cloned_tone_bytes(sample, *SENTENCES)
+                with pytest.raises(openai.ConflictError):
+                    await voices.create(name="ada", audio_sample=("me.wav", hum_wav(3.0)), consent="cons_1234")
+                gone = await voices.delete("ada")
+                assert (gone.id, gone.deleted, gone.object) == ("ada", True, "audio.voice.deleted")
+                with pytest.raises(openai.NotFoundError):
+                    await voices.delete("ada")
 
 
 def test_the_sdk_knows_our_errors(server: CompatServer, report: Report) -> None:
