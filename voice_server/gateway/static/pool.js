@@ -30,7 +30,7 @@ export function mountPool(root, { api }) {
 }
 
 function build(root) {
-  const title = el("h2");
+  const title = el("h2", {}, t("pool.title"));
   const glance = el("span", { class: "pool-glance" });
   const away = el("p", { class: "pool-away", role: "status" });
   const totals = el("dl", { class: "pool-totals" });
