@@ -47,6 +47,7 @@ export class Conversation extends EventTarget {
     this.#set("connecting");
     const guess = this.#rates.get(take.backend) ?? USUAL_RATE;
     const playing = this.player.begin(guess); // before the answer is there: now is the click
+    playing.catch(() => {}); // told when it is awaited, if it ever is
     try {
       const ready = await this.#speech.say(text, how);
       if (take === this.take && ready) await this.#play(take, ready, guess, playing);

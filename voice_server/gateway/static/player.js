@@ -7,10 +7,11 @@
  * `gap {atS, durationS}`, `ended`, `blocked` (the browser wants a click first).
  */
 
+import { ringOf } from "./ring-node.js";
+
 const RING_S = 4; // hides pauses of the page itself; more would only be memory
 const IDLE_MS = 30_000; // of silence, until the audio hardware may sleep
 const BLOCKED_MS = 2_000; // a busy machine needs a second to open its audio device
-const MODULE = new URL("./worklets/ring.js", import.meta.url);
 const GESTURES = ["pointerdown", "keydown"];
 
 export class Player extends EventTarget {
@@ -18,7 +19,7 @@ export class Player extends EventTarget {
   gaps = [];
   isPaused = false;
   #context = null;
-  #node = null;
+  #send = null; // to the ring, once there is one
   #opened = null;
   #sampleRate = 0; // Hz, of the answer
   #answer = 0;
@@ -99,7 +100,7 @@ export class Player extends EventTarget {
 
   /** How many frames fit into the ring now. */
   get room() {
-    return this.#node ? this.#capacity - this.#waiting : 0;
+    return this.#send ? this.#capacity - this.#waiting : 0;
   }
 
   /** For how many seconds the ring has been dry: a gap that is not over. */
@@ -133,23 +134,24 @@ export class Player extends EventTarget {
 
   #open(sampleRate) {
     this.#context?.close();
-    this.#node = null;
+    this.#send = null;
     this.#sampleRate = sampleRate;
     const context = (this.#context = new AudioContext({ sampleRate }));
-    this.#opened = context.audioWorklet.addModule(MODULE).then(() => this.#connect(context));
+    this.#opened = this.#openRing(context);
   }
 
-  #connect(context) {
-    if (context !== this.#context) return;
-    const processorOptions = { frames: this.#capacity };
-    const shape = { numberOfInputs: 0, outputChannelCount: [1], processorOptions };
-    this.#node = new AudioWorkletNode(context, "ring", shape);
-    this.#node.port.onmessage = ({ data }) => this.#take(data);
-    this.#node.connect(context.destination);
+  async #openRing(context) {
+    try {
+      const send = await ringOf(context, this.#capacity, (report) => context === this.#context && this.#take(report));
+      if (context === this.#context) this.#send = send;
+    } catch (problem) {
+      this.#sampleRate = 0; // so that the next answer tries again
+      throw Object.assign(new Error(problem.message), { code: "audio_failed" });
+    }
   }
 
   #post(message, transfer = []) {
-    this.#node?.port.postMessage({ ...message, answer: this.#answer }, transfer);
+    this.#send?.({ ...message, answer: this.#answer }, transfer);
   }
 
   #take(report) {

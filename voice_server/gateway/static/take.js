@@ -27,7 +27,7 @@ const FIRST_PEAKS = 1024;
 export class Take {
   /** @type {Sentence[]} */
   sentences = [];
-  /** @type {"rendering"|"complete"|"cancelled"|"failed"} */
+  /** Of the sound: one that was cut off when all of it was here is complete. @type {"rendering"|"complete"|"cancelled"|"failed"} */
   state = "rendering";
   /** How much of the text was sent, in characters. */
   typedChars = 0;

@@ -1,5 +1,5 @@
 /**
- * The ring between the page and the loudspeakers, on the audio thread.
+ * The ring between the page and the loudspeakers, on the audio thread where browsers allow it (ring-node.js).
  *
  * Promises: every sample of an answer leaves once and in order, unchanged; what is not this answer's never does. Frames
  * that left are counted here, and so are those that had to be silent although more was to come. Nothing is allocated
@@ -10,20 +10,24 @@ const FADE_S = 0.005; // long enough not to click, short enough to be silence fo
 const REPORT_S = 0.04; // of the context's clock; the page reckons on between two reports
 const FULL_SCALE = 32768;
 
-class Ring extends AudioWorkletProcessor {
-  constructor({ processorOptions }) {
-    super();
-    this.samples = new Int16Array(processorOptions.frames);
-    this.fadeFrames = Math.round(FADE_S * sampleRate);
+export class Ring {
+  /**
+   * @param {number} frames it holds
+   * @param {number} rate frames per second
+   * @param {(report: object) => void} post
+   */
+  constructor(frames, rate, post) {
+    [this.rate, this.post, this.now] = [rate, post, 0];
+    this.samples = new Int16Array(frames);
+    this.fadeFrames = Math.round(FADE_S * rate);
     this.fade = new Float32Array(this.fadeFrames);
     this.fadeLeft = 0;
     this.isSeen = true; // the page has answered the last report
     this.reportAt = 0;
     this.begin({ answer: 0 });
-    this.port.onmessage = ({ data }) => this[data.type](data);
   }
 
-  // What the page says
+  // What the page says: a message's type is the name of a method
 
   begin({ answer, soft = false }) {
     this.answer = answer;
@@ -75,12 +79,13 @@ class Ring extends AudioWorkletProcessor {
 
   // What the loudspeakers get
 
-  process(_inputs, [[out]]) {
+  /** @param {Float32Array} out silent so far @param {number} now frame of the context's clock */
+  render(out, now) {
+    this.now = now;
     const played = this.isPaused || this.isOver ? out.length : this.play(out);
     if (played < out.length) this.starve(out.length - played);
     if (this.fadeLeft > 0) this.addFade(out);
-    if (!this.isOver && this.isSeen && currentFrame >= this.reportAt) this.report(out.length);
-    return true;
+    if (!this.isOver && this.isSeen && now >= this.reportAt) this.report(out.length);
   }
 
   play(out) {
@@ -97,7 +102,7 @@ class Ring extends AudioWorkletProcessor {
 
   start() {
     this.isStarted = true;
-    this.tell("started", { at: currentFrame });
+    this.tell("started", { at: this.now });
   }
 
   starve(missing) {
@@ -126,13 +131,28 @@ class Ring extends AudioWorkletProcessor {
 
   report(rendered = 0) {
     this.isSeen = false;
-    this.reportAt = currentFrame + REPORT_S * sampleRate;
-    this.tell("heard", { heard: this.read, at: currentFrame + rendered, dry: this.dry });
+    this.reportAt = this.now + REPORT_S * this.rate;
+    this.tell("heard", { heard: this.read, at: this.now + rendered, dry: this.dry });
   }
 
   tell(type, facts) {
-    this.port.postMessage({ type, answer: this.answer, ...facts });
+    this.post({ type, answer: this.answer, ...facts });
   }
 }
 
-registerProcessor("ring", Ring);
+if (globalThis.AudioWorkletProcessor) {
+  class RingProcessor extends AudioWorkletProcessor {
+    constructor({ processorOptions }) {
+      super();
+      this.ring = new Ring(processorOptions.frames, sampleRate, (report) => this.port.postMessage(report));
+      this.port.onmessage = ({ data }) => this.ring[data.type](data);
+    }
+
+    process(_inputs, [[out]]) {
+      this.ring.render(out, currentFrame);
+      return true;
+    }
+  }
+
+  registerProcessor("ring", RingProcessor);
+}
