@@ -101,3 +101,10 @@ async def test_what_was_heard_longest_ago_makes_room() -> None:
     assert await previews.get(keys[-1], failing) == bytes(10 * KIB)
     with pytest.raises(OSError):
         await previews.get(keys[0], failing)
+
+
+async def test_what_is_forgotten_is_rendered_anew() -> None:
+    previews = Previews(64 * KIB)
+    await previews.get(ADA, ready(b"before"))
+    previews.forget()
+    assert await previews.get(ADA, ready(b"after")) == b"after"

@@ -24,6 +24,7 @@ class _Making:
 
 class Previews:
     def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
         self._kept = Repeats(max_bytes)
         self._making: dict[RepeatKey, _Making] = {}
 
@@ -40,6 +41,10 @@ class Previews:
             if not making.waiting:
                 del self._making[key]
                 making.task.cancel()
+
+    def forget(self) -> None:
+        """Nothing that was kept is there any more: the voice of somebody may have been taken away."""
+        self._kept = Repeats(self._max_bytes)
 
     def _begin(self, key: RepeatKey, make: Make) -> _Making:
         making = self._making[key] = _Making(asyncio.create_task(self._make(key, make)))

@@ -85,6 +85,7 @@ async def delete(request: Request) -> Response:
         _refuse_strangers(request, house)
         _sample(house, name)
         await asyncio.to_thread(house.voices.remove, name)
+        house.previews.forget()
     except VoiceError as error:
         return refuse(error)
     return JSONResponse(protocol.deleted(name))
