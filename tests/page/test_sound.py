@@ -138,7 +138,7 @@ def test_first_audio_leaves_before_the_answer_is_rendered(
 
 
 def test_a_typed_answer_is_spoken_while_it_is_typed(talk: Talk) -> None:
-    talk.say(TEXT, backend="tone", opts=QUICK, pace=40)
+    talk.say(TEXT, backend="tone", opts=QUICK, pace=10)
     talk.wait_state("speaking")
     assert talk.read("take.typedChars") < len(TEXT)
     talk.wait_finished()
@@ -153,3 +153,34 @@ def test_a_long_text_waits_on_this_side_until_the_server_takes_it(talk: Talk, pa
     assert talk.read("talk.problems") == []
     talk.stop()
     talk.wait_finished()
+
+
+WITHOUT_AUDIO_THREAD = "Object.defineProperty(BaseAudioContext.prototype, 'audioWorklet', { value: undefined })"
+
+
+def test_a_page_without_an_audio_thread_is_heard_too(page: Page, server: PageServer) -> None:
+    """Browsers keep it from pages over plain http, as from a telephone at home."""
+    page.add_init_script(WITHOUT_AUDIO_THREAD)
+    talk = Talk(page, server)
+    talk.say(TEXT, backend="tone", opts=QUICK)
+    talk.wait_finished()
+    assert talk.read("talk.states") == ["connecting", "waiting", "speaking", "idle"]
+    assert talk.read("take.stats.heardS") == talk.read("take.durationS") == len(talk.pcm) / 24000
+
+
+def test_a_page_that_may_not_sound_says_so_and_speaks_after_a_click(page: Page, server: PageServer) -> None:
+    """A browser that waits for a click resumes nothing before."""
+    page.add_init_script("""
+      const { resume } = AudioContext.prototype;
+      AudioContext.prototype.resume = function () {
+        return window.wasClicked ? resume.call(this) : new Promise(() => this.suspend());
+      };
+      document.addEventListener("pointerdown", () => (window.wasClicked = true), true);
+    """)
+    talk = Talk(page, server)
+    talk.say(TEXT, backend="tone", opts=QUICK)
+    page.wait_for_function("() => talk.problems.length")
+    assert talk.read("talk.problems") == ["audio_blocked"]
+    page.mouse.click(20, 20)
+    talk.wait_finished()
+    assert talk.read("take.stats.heardS") == talk.read("take.durationS")

@@ -48,7 +48,7 @@ export class Speech extends EventTarget {
   async say(text, { backend = "", voice = "", opts = {}, pace = null } = {}) {
     if (this.#isAnswering) this.cancel();
     const run = ++this.#run;
-    const ready = await this.#connected(backend);
+    const ready = await this.#connected(backend, run);
     if (run !== this.#run) return null;
     [this.#isAnswering, this.#wasTold, this.#texts] = [true, false, newTexts()];
     this.#send({ voice, opts });
@@ -106,15 +106,18 @@ export class Speech extends EventTarget {
     }, STALL_MS);
   }
 
-  async #connected(backend) {
-    if (this.#isOpen && backend === this.#backend) return this.#ready;
+  async #connected(backend, run) {
     try {
-      return await this.#connect(backend);
+      return await (this.#fits(backend) ? this.#ready : this.#connect(backend));
     } catch (problem) {
-      if (problem.code !== "unreachable") throw problem;
-      await this.#api.get("backends"); // says why: it asks for the token, or finds that nobody is there
-      return this.#connect(backend);
+      if (problem.code !== "unreachable" || run !== this.#run) throw problem;
     }
+    await this.#api.get("backends"); // says why: it asks for the token, or finds that nobody is there
+    return run === this.#run ? this.#connect(backend) : null;
+  }
+
+  #fits(backend) {
+    return this.#socket && backend === this.#backend && this.#socket.readyState <= WebSocket.OPEN;
   }
 
   #connect(backend) {
