@@ -11,6 +11,7 @@ import { t, translate } from "./i18n.js";
 
 const UNKNOWN = "—";
 const MS = 1000;
+const FAST = 0.1; // of a real-time factor: below it two digits say nothing
 
 /** Each tile by its name in the dictionary, and what it shows of a take. */
 const TILES = {
@@ -18,7 +19,7 @@ const TILES = {
   onset: ({ stats }) => shortly(inSeconds(stats.onsetMs)),
   gaps: ({ stats }) => gapsOf(stats),
   duration: (take) => (take.frames ? seconds(take.durationS) : UNKNOWN),
-  factor: ({ stats }) => count(stats.realTimeFactor, 2),
+  factor: ({ stats: { realTimeFactor } }) => count(realTimeFactor, realTimeFactor < FAST ? 3 : 2),
   rate: ({ sampleRate }) => (sampleRate ? t("tiles.kilohertz", { value: count(sampleRate / 1000, sampleRate % 1000 ? 2 : 0) }) : UNKNOWN),
   samples: ({ frames }) => (frames ? count(frames) : UNKNOWN),
 };
