@@ -47,7 +47,7 @@ export function mountComposer(root, { conversation, wanted }) {
   });
   parts.stop.addEventListener("click", () => conversation.stop());
   parts.pause.addEventListener("click", pauseOrGoOn);
-  listenToKeys(say, () => conversation.stop());
+  listenToKeys(parts.form, say, () => conversation.stop());
   drawExamples(parts, changed);
   drawOnChange(parts, conversation);
   changed();
@@ -78,10 +78,11 @@ function button(kind, id, symbol, key, more = {}) {
   return el("button", attributes, icon(symbol), el("span", { "data-i18n": key }));
 }
 
-/** The page's own keys; in a dialog or a list they belong to it. */
-function listenToKeys(say, stop) {
+/** The page's own keys; in a dialog, another form or a list they belong to it. */
+function listenToKeys(own, say, stop) {
   document.addEventListener("keydown", (event) => {
-    if (document.querySelector("dialog[open]")) return;
+    const form = event.target.closest?.("form") ?? own;
+    if (form !== own || document.querySelector("dialog[open]")) return;
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
       event.preventDefault();
       say();
