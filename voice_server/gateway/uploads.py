@@ -8,6 +8,7 @@ and whether it is one, is judged elsewhere.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -18,6 +19,8 @@ from starlette.requests import Request
 
 from voice_server.core.errors import BadMessage, SampleTooLarge, SlowClient
 from voice_server.core.limits import VoiceLimits
+
+logging.getLogger("python_multipart").setLevel(logging.ERROR)  # what a client does wrong is told to the client
 
 _HOW = "send multipart/form-data with the fields audio_sample (a file) and name"
 
