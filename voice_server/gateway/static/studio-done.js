@@ -1,5 +1,6 @@
 /** The voice is made: it speaks a sentence at once, if any backend here can speak it. */
 
+import { button } from "./buttons.js";
 import { el } from "./dom.js";
 import { t, translate } from "./i18n.js";
 import { icon } from "./icons.js";
@@ -12,19 +13,26 @@ import { tell } from "./problems.js";
  */
 export async function showDone(root, voice, { api, onAnother }) {
   const [backend] = voice.backends ?? [];
-  const title = el("p", { class: "studio-made", tabindex: "-1" }, icon("check"), el("strong", { text: t("studio.made", { name: voice.name }) }));
+  const told = el("strong", { text: t("studio.made", { name: voice.name }) });
+  const title = el("p", { class: "studio-made", tabindex: "-1" }, icon("check"), told);
   const hint = el("p", { class: "muted small", "data-i18n": backend ? "studio.preview" : "studio.nobody_speaks" });
   const audio = el("audio", { controls: true, hidden: true, "data-i18n-label": "studio.preview" });
-  const another = el("button", { class: "button", type: "button", onclick: onAnother }, icon("plus"), el("span", { "data-i18n": "studio.make_another" }));
+  const another = button("plus", "studio.make_another", "", { onclick: onAnother });
   root.replaceChildren(title, hint, audio, el("div", { class: "row" }, another));
   translate(root);
   title.focus();
-  if (backend) await preview(audio, `v1/audio/voices/${encodeURIComponent(voice.name)}/preview?backend=${encodeURIComponent(backend)}`, api);
+  if (backend) await preview(audio, pathOf(voice.name, backend), api);
+}
+
+function pathOf(voice, backend) {
+  return `v1/audio/voices/${encodeURIComponent(voice)}/preview?backend=${encodeURIComponent(backend)}`;
 }
 
 async function preview(audio, path, api) {
   try {
-    audio.src = URL.createObjectURL(await api.blob(path));
+    const sound = await api.blob(path);
+    if (!audio.isConnected) return; // the person went on
+    audio.src = URL.createObjectURL(sound);
     audio.hidden = false;
   } catch (error) {
     tell(error);

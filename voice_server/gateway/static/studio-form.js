@@ -5,9 +5,9 @@
  * that say what would be right; consent is given anew for each sound.
  */
 
+import { button } from "./buttons.js";
 import { el, mark, put } from "./dom.js";
 import { currentLanguage, hasWords, onLanguage, t, translate } from "./i18n.js";
-import { icon } from "./icons.js";
 import { tell } from "./problems.js";
 import { upload } from "./upload.js";
 
@@ -63,12 +63,12 @@ export function mountForm(root, { limits, review, onMade }) {
 function build() {
   const fields = {
     name: field("name", el("input", { type: "text", autocomplete: "off", required: true })),
-    transcript: field("transcript", el("textarea", { rows: "3" })),
+    transcript: field("transcript", el("textarea", { rows: "4" })),
     language: field("language", el("select")),
     licence: field("licence", el("select")),
     consent: tick("consent"),
   };
-  const send = el("button", { class: "button primary", type: "submit" }, icon("check"), el("span", { "data-i18n": "studio.make" }));
+  const send = button("check", "studio.make", "primary", { type: "submit" });
   const bar = el("progress", { max: "1", value: "0", "data-i18n-label": "studio.sending" });
   const words = el("span", { class: "muted small" });
   const progress = el("div", { class: "studio-progress", role: "status", hidden: true }, bar, words);
@@ -81,14 +81,18 @@ function build() {
 function field(name, input) {
   const id = `studio-${name}`;
   const label = el("label", { for: id, "data-i18n": `studio.${name}` });
-  const help = el("span", { class: "help", id: `${id}-help`, "data-i18n": `studio.${name}.help` });
+  const help = helpFor(name);
   return { ...named(name, input, [label, input, help]), help };
+}
+
+function helpFor(name) {
+  return el("span", { class: "help", id: `studio-${name}-help`, "data-i18n": `studio.${name}.help` });
 }
 
 function tick(name) {
   const input = el("input", { type: "checkbox", required: true });
   const label = el("label", { class: "studio-consent" }, input, el("span", { "data-i18n": `studio.${name}` }));
-  return named(name, input, [label, el("span", { class: "help", id: `studio-${name}-help`, "data-i18n": `studio.${name}.help` })]);
+  return named(name, input, [label, helpFor(name)]);
 }
 
 function named(name, input, children) {
@@ -100,7 +104,8 @@ function named(name, input, children) {
 
 function fillLists({ language, licence }) {
   const names = new Intl.DisplayNames(currentLanguage(), { type: "language" });
-  const languages = LANGUAGES.map((code) => [code, names.of(code)]).sort((a, b) => a[1].localeCompare(b[1], currentLanguage()));
+  const languages = LANGUAGES.map((code) => [code, names.of(code)]);
+  languages.sort((one, other) => one[1].localeCompare(other[1], currentLanguage()));
   fill(language.input, [["", t("studio.language.unknown")], ...languages]);
   fill(licence.input, LICENCES.map((code) => [code, code || t("studio.licence.none")]));
 }

@@ -1,9 +1,9 @@
 /** The microphone's panel: words to read aloud, a level to look at, a recording of at most as long as the server takes. */
 
+import { button } from "./buttons.js";
 import { el, mark, put } from "./dom.js";
 import { seconds } from "./figures.js";
 import { onLanguage, t, translate } from "./i18n.js";
-import { icon } from "./icons.js";
 import { Microphone } from "./microphone.js";
 import { decibels } from "./sound-check.js";
 
@@ -83,12 +83,13 @@ function build(root) {
   mark(meter, "aria-valuemax", 0);
   const zone = el("span", { class: "small" });
   const time = el("p", { class: "studio-time number", role: "timer" });
-  const start = el("button", { class: "button primary", type: "button" }, icon("record"), el("span", { "data-i18n": "studio.start" }));
-  const stop = el("button", { class: "button primary", type: "button" }, icon("stop"), el("span", { "data-i18n": "studio.stop" }));
+  const start = button("record", "studio.start", "primary");
+  const stop = button("stop", "studio.stop", "primary");
   const leave = el("button", { class: "button quiet", type: "button", "data-i18n": "studio.back" });
   const problem = el("p", { class: "studio-problem", role: "alert" });
   const asking = el("p", { class: "muted", "data-i18n": "studio.asking" });
-  const words = el("figure", {}, el("figcaption", { class: "muted small", "data-i18n": "studio.read_aloud" }), el("blockquote", { "data-i18n": "studio.read" }));
+  const invitation = el("figcaption", { class: "muted small", "data-i18n": "studio.read_aloud" });
+  const words = el("figure", {}, invitation, el("blockquote", { "data-i18n": "studio.read" }));
   const measured = el("div", { class: "studio-level" }, meter, zone);
   root.append(words, asking, measured, time, problem, el("div", { class: "row" }, start, stop, leave));
   translate(root);

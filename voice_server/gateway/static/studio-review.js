@@ -69,7 +69,8 @@ async function examine(blob, limits, url) {
 
 function problemOf({ blob, check }, limits) {
   if (blob.size > limits.sample_bytes) {
-    return t("studio.too_large", { size: number(blob.size / BYTES_PER_MIB, 1), most: number(limits.sample_bytes / BYTES_PER_MIB) });
+    const [size, most] = [blob.size, limits.sample_bytes].map((bytes) => number(bytes / BYTES_PER_MIB, 1));
+    return t("studio.too_large", { size, most });
   }
   if (!check?.durationS) return "";
   const told = { time: seconds(check.durationS), least: seconds(limits.sample_min_s), most: seconds(limits.sample_max_s) };
@@ -81,8 +82,9 @@ function build(root) {
   const name = el("strong");
   const length = el("span", { class: "chip number" });
   const another = el("button", { class: "button quiet", type: "button", "data-i18n": "studio.another" });
-  const picture = svg("svg", { class: "studio-picture", viewBox: `0 0 ${PICTURE.width} ${PICTURE.height}`, preserveAspectRatio: "none", "aria-hidden": "true" });
-  picture.append(svg("path"));
+  const picture = svg("svg", { class: "studio-picture", viewBox: `0 0 ${PICTURE.width} ${PICTURE.height}` }, svg("path"));
+  mark(picture, "preserveAspectRatio", "none");
+  mark(picture, "aria-hidden", "true");
   const audio = el("audio", { controls: true, preload: "metadata", "data-i18n-label": "studio.listen" });
   const verdict = el("p", { class: "studio-verdict", role: "status" });
   const cut = el("button", { class: "button", type: "button", hidden: true });

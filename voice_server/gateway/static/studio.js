@@ -5,9 +5,9 @@
  * is wrong is said where it can be put right.
  */
 
+import { button } from "./buttons.js";
 import { el, mark } from "./dom.js";
 import { translate } from "./i18n.js";
-import { icon } from "./icons.js";
 import { showDone } from "./studio-done.js";
 import { whenDropped } from "./studio-drop.js";
 import { mountForm } from "./studio-form.js";
@@ -15,7 +15,7 @@ import { mountRecording } from "./studio-recording.js";
 import { mountReview } from "./studio-review.js";
 
 const STEPS = ["sound", "review", "about"];
-const STAGES = { sound: 0, recording: 0, about: 1, done: 3 }; // the step a stage belongs to
+const STAGES = { sound: 0, recording: 0, about: 1, done: 3 }; // and the step with which each begins
 const ACCEPTED = "audio/*,.wav,.mp3,.flac,.ogg,.opus";
 /** Until the server has told its own. */
 const LIMITS = { sample_bytes: 20 * 2 ** 20, sample_min_s: 1, sample_max_s: 30, name_chars: 64, transcript_chars: 1000 };
@@ -43,6 +43,7 @@ export function mountStudio(root, { api, onVoice }) {
   const startAnew = () => {
     recording.close();
     review.clear();
+    parts.done.replaceChildren(); // which also ends its sound
     show("sound");
     parts.choose.focus();
   };
@@ -58,6 +59,8 @@ export function mountStudio(root, { api, onVoice }) {
     show("recording");
     recording.open();
   });
+  parts.about.addEventListener("focusin", () => showStep(parts, STAGES.about + 1));
+  parts.review.addEventListener("focusin", () => showStep(parts, STAGES.about));
   whenDropped((file) => take(soundOf(file)));
   show("sound");
 }
@@ -108,15 +111,15 @@ function section(name) {
   return el("div", { class: `studio-${name} stack` });
 }
 
-function button(picture, key) {
-  return el("button", { class: "button", type: "button" }, icon(picture), el("span", { "data-i18n": key }));
-}
-
 function showStage(parts, stage) {
   parts.root.dataset.stage = stage;
   for (const [name, elements] of Object.entries(parts.stages)) for (const element of elements) element.hidden = name !== stage;
-  [...parts.steps.children].forEach((step, at) => {
-    step.classList.toggle("is-done", at < STAGES[stage]);
-    mark(step, "aria-current", at === STAGES[stage] ? "step" : "false");
+  showStep(parts, STAGES[stage]);
+}
+
+function showStep({ steps }, current) {
+  [...steps.children].forEach((step, at) => {
+    step.classList.toggle("is-done", at < current);
+    mark(step, "aria-current", at === current ? "step" : "false");
   });
 }
