@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
@@ -16,19 +16,16 @@ TEXT = "This client has a lot to say. It never comes to an end. Its sentences fo
 @contextmanager
 def crowd(port: int, size: int, backend: str) -> Iterator[None]:
     """So many clients, each with one long answer to hear, until the block ends."""
-    sockets = [connect(f"ws://127.0.0.1:{port}/stream-tokens?backend={backend}", max_queue=None) for _ in range(size)]
-    threads = [threading.Thread(target=_listen, args=(socket,)) for socket in sockets]
-    try:
-        for socket in sockets:
+    url = f"ws://127.0.0.1:{port}/stream-tokens?backend={backend}"
+    with ExitStack() as clients:
+        for _ in range(size):
+            socket = clients.enter_context(connect(url, max_queue=None))
             socket.send(json.dumps({"token": TEXT, "done": True}))
-        for thread in threads:
-            thread.start()
+            listener = threading.Thread(target=_listen, args=(socket,))
+            listener.start()
+            clients.callback(listener.join)
+            clients.callback(socket.close)
         yield
-    finally:
-        for socket in sockets:
-            socket.close()
-        for thread in threads:
-            thread.join()
 
 
 def _listen(socket: ClientConnection) -> None:
