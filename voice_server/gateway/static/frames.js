@@ -8,16 +8,21 @@ const EVENTS = ["take", "change", "state", "finished"];
  * Calls `draw` in the next frame after something changed, however often it did, and in every frame while sound is heard.
  * A page that nobody sees draws nothing.
  * @param {import("./conversation.js").Conversation} conversation
- * @param {() => void} draw
+ * @param {(hasChanged: boolean) => void} draw false: nothing but time has passed
  * @returns {() => void} asks for a drawing
  */
 export function onFrames(conversation, draw) {
-  let asked = 0;
-  const ask = () => (asked ||= requestAnimationFrame(frame));
+  let [asked, hasChanged] = [0, true];
+  const askAgain = () => (asked ||= requestAnimationFrame(frame));
   const frame = () => {
-    asked = 0;
-    draw();
-    if (conversation.state === "speaking") ask();
+    const wasChanged = hasChanged;
+    [asked, hasChanged] = [0, false];
+    draw(wasChanged);
+    if (conversation.state === "speaking") askAgain();
+  };
+  const ask = () => {
+    hasChanged = true;
+    askAgain();
   };
   for (const name of EVENTS) conversation.addEventListener(name, ask);
   onLanguage(ask);

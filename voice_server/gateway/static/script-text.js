@@ -7,7 +7,7 @@
 
 import { el, mark, put } from "./dom.js";
 import { t } from "./i18n.js";
-import { placeOf, sentenceAt, unitsOf, wordAt } from "./timeline.js";
+import { heardNow, placeOf, unitsOf, wordAt } from "./timeline.js";
 
 export class ScriptText {
   #element;
@@ -28,16 +28,27 @@ export class ScriptText {
    * @param {import("./take.js").Take} take
    * @param {number} headS where its listener is
    * @param {number|null} cut how much of the text was heard before it was cut off; null while that is not the question
-   * @returns {HTMLElement|null} what is being heard
    */
   draw(take, headS, cut) {
     if (take !== this.#take) this.#begin(take);
     for (const sentence of take.sentences.slice(this.#spans.length)) this.#add(sentence);
     this.#drawTails();
-    const now = cut === null && headS < take.durationS ? sentenceAt(take, headS) : null;
+    const now = cut === null ? heardNow(take, headS) : null;
     if (this.#open && this.#open.sentence !== now) this.#close();
     take.sentences.forEach((sentence) => this.#drawSentence(sentence, stateOf(sentence, take, headS, now), cut));
-    return now ? this.#light(now, headS) : null;
+  }
+
+  /** Marks the word that is heard. @returns {HTMLElement} it, or its sentence while its words are unknown */
+  light(sentence, headS) {
+    const span = this.#spans[sentence.index];
+    if (!sentence.words.length) return span;
+    this.#open ??= { sentence, span, words: splitIntoWords(span, sentence), lit: null };
+    const word = this.#open.words[sentence.words.indexOf(wordAt(sentence, headS))] ?? null;
+    if (word === this.#open.lit) return word ?? span;
+    this.#open.lit?.classList.remove("is-heard");
+    word?.classList.add("is-heard");
+    this.#open.lit = word;
+    return word ?? span;
   }
 
   /** Words of the page that it holds are to be written anew. */
@@ -98,18 +109,6 @@ export class ScriptText {
     const { span } = this.#open;
     span.textContent = span.textContent; // one text again instead of many words
     this.#open = null;
-  }
-
-  #light(sentence, headS) {
-    const span = this.#spans[sentence.index];
-    if (!sentence.words.length) return span;
-    this.#open ??= { sentence, span, words: splitIntoWords(span, sentence), lit: null };
-    const word = this.#open.words[sentence.words.indexOf(wordAt(sentence, headS))] ?? null;
-    if (word === this.#open.lit) return word ?? span;
-    this.#open.lit?.classList.remove("is-heard");
-    word?.classList.add("is-heard");
-    this.#open.lit = word;
-    return word ?? span;
   }
 }
 

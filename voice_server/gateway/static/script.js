@@ -10,7 +10,7 @@ import { el, put } from "./dom.js";
 import { onFrames } from "./frames.js";
 import { onLanguage, t, translate } from "./i18n.js";
 import { ScriptText } from "./script-text.js";
-import { sentenceAt } from "./timeline.js";
+import { heardNow } from "./timeline.js";
 
 const SCROLLS = ["wheel", "touchmove", "pointerdown", "keydown"]; // what people do it with
 const MARGIN = 0.25; // of the height, above and below what is heard
@@ -22,8 +22,8 @@ const MARGIN = 0.25; // of the height, above and below what is heard
 export function mountScript(root, conversation) {
   const parts = build(root);
   const text = new ScriptText(parts.text);
-  const view = { follows: true, ended: 0 };
-  const ask = onFrames(conversation, () => draw(parts, text, view, conversation));
+  const view = { follows: true, ended: 0, now: null };
+  const ask = onFrames(conversation, (hasChanged) => draw(parts, text, view, conversation, hasChanged));
   for (const name of SCROLLS) parts.text.addEventListener(name, () => setFollowing(parts, view, false), { passive: true });
   parts.follow.addEventListener("click", () => {
     setFollowing(parts, view, true);
@@ -46,15 +46,24 @@ function build(root) {
   return { box: root.firstElementChild, text, status, follow, live };
 }
 
-function draw(parts, text, view, { take, player, state }) {
+function draw(parts, text, view, conversation, hasChanged) {
+  const { take, player, state } = conversation;
   parts.box.hidden = !take;
   if (!take) return;
   const headS = take.frames ? player.heardS : -1;
   const cut = state === "idle" ? heardChars(take) : null;
-  const heard = text.draw(take, headS, cut);
+  const now = cut === null ? heardNow(take, headS) : null;
+  if (hasChanged || now !== view.now) drawAll(parts, text, view, take, headS, cut);
+  view.now = now;
+  const heard = now && text.light(now, headS);
+  if (heard && view.follows) scrollTo(parts.text, heard);
+}
+
+/** Everything; between two sentences only the word changes. */
+function drawAll(parts, text, view, take, headS, cut) {
+  text.draw(take, headS, cut);
   put(parts.status, statusOf(take, headS, cut));
   announce(parts.live, view, take, headS);
-  if (heard && view.follows) scrollTo(parts.text, heard);
 }
 
 /** How much of its text was heard before it was cut off, in the words of the server; null where it was not, or nobody knows. */
@@ -66,7 +75,7 @@ function heardChars({ text, spokenText, state }) {
 function statusOf(take, headS, cut) {
   if (cut !== null) return t(cut ? "script.cut" : "script.cut.nothing");
   const of = (state) => take.sentences.filter((sentence) => sentence.state === state);
-  const [now, rendering] = [headS < take.durationS && sentenceAt(take, headS), of("rendering").concat(of("arriving"))];
+  const [now, rendering] = [heardNow(take, headS), of("rendering").concat(of("arriving"))];
   const waiting = take.state === "rendering" ? of("waiting").length : 0;
   const told = [
     now && t("script.now", { number: now.index + 1, count: take.sentences.length }),

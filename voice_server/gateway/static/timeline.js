@@ -12,6 +12,11 @@ export function sentenceAt(take, atS) {
   return take.sentences.findLast((sentence) => sentence.startS !== null && sentence.startS <= atS) ?? null;
 }
 
+/** The sentence that a listener hears, or null: the answer has not begun, or is over. */
+export function heardNow(take, headS) {
+  return headS < take.durationS ? sentenceAt(take, headS) : null;
+}
+
 /** The word that is heard at a time, or null: words are known only once their sentence is whole. */
 export function wordAt(sentence, atS) {
   return sentence?.words.find((word) => word.startS <= atS && atS < word.endS) ?? null;

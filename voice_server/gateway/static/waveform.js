@@ -57,7 +57,7 @@ function draw(parts, canvas, { take, player, state }) {
   parts.marked = marked;
   drawSlider(parts, take, headS);
   drawButton(parts.button, take, state);
-  put(parts.time, take?.frames ? `${clock(headS, 1)} / ${clock(take.durationS, 1)}` : "");
+  put(parts.time, take?.frames ? `${clock(headS, 1)} / ${clock(take.durationS, 1)}` : t("waveform.hint"));
 }
 
 function drawMarks({ marks, gaps }, take) {
