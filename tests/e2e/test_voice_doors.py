@@ -202,8 +202,12 @@ async def test_a_broken_form_is_told_so(tone_python: Path, tmp_path: Path, head:
 
 
 async def test_half_characters_in_a_field_are_refused(tone_python: Path, tmp_path: Path) -> None:
-    parts = b'--x\r\ncontent-disposition: form-data; name="name"\r\n\r\n\\ud800\r\n'
-    file = b'--x\r\ncontent-disposition: form-data; name="file"; filename="a.wav"\r\n\r\nRIFF\r\n--x--\r\n'
+    fields = {"name": b"ada", "transcript": b"\\ud800"}
+    parts = b"".join(
+        b'--x\r\ncontent-disposition: form-data; name="%b"\r\n\r\n%b\r\n' % (name.encode(), value)
+        for name, value in fields.items()
+    )
+    file = b'--x\r\ncontent-disposition: form-data; name="file"; filename="a.wav"\r\n\r\n%b\r\n--x--\r\n' % hum_wav()
     head = {"content-type": "multipart/form-data; boundary=x; charset=unicode_escape"}
     async with desk(tone_python, tmp_path) as at:
         assert code_of(await at.client.post(VOICES, content=parts + file, headers=head)) == (400, "bad_message")
@@ -413,7 +417,7 @@ async def test_what_cannot_be_heard_is_told(
 
 
 async def test_who_leaves_before_a_preview_is_there_stops_its_render(tone_python: Path, tmp_path: Path) -> None:
-    async with desk(tone_python, tmp_path, tone_config(first_chunk_s=0.9)) as at:
+    async with desk(tone_python, tmp_path, tone_config(speed_rtf=3.0)) as at:
         with pytest.raises(httpx.ReadTimeout):
             await at.client.get(f"{VOICES}/low/preview", timeout=0.3)
         await eventually(lambda: not at.server.backend.streams, "its stream has ended", 2.0)

@@ -33,11 +33,10 @@ class Upload:
 
 
 async def read_upload(request: Request, files: Sequence[str], limits: VoiceLimits) -> Upload:
-    """The form of a request; its file is under one of the names `files`.
+    """The form of a request that passed `check_announced`; its file is under one of the names `files`.
 
     Raises SampleTooLarge, SlowClient, BadMessage, and ClientDisconnect.
     """
-    check_announced(request, limits)
     try:
         form = await asyncio.wait_for(_parse(request, limits), limits.upload_s)
     except asyncio.TimeoutError:
