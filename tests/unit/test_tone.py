@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.harness import hum_wav
 from voice_server.backends.faults import Fault, fail_load, plan
-from voice_server.backends.tone import ToneBackend, expected_samples, tone_pcm
+from voice_server.backends.tone import ToneBackend, expected_samples, sample_pitch_hz, tone_pcm
 from voice_server.worker.adapter import BackendError
 
 TEXT = "The quick brown fox."
@@ -52,6 +53,36 @@ def test_another_process_computes_the_same_bytes() -> None:
     root = Path(__file__).parents[2]
     output = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True).stdout
     assert int(output) == 900596196  # nor does it change from one release to the next
+
+
+@pytest.mark.parametrize("sung_hz", [110.0, 330.4, 990.0])
+def test_a_sample_s_strongest_pitch_is_that_voice_s(tmp_path: Path, sung_hz: float) -> None:
+    (tmp_path / "ada.wav").write_bytes(hum_wav(pitch_hz=sung_hz))
+    assert sample_pitch_hz(str(tmp_path / "ada.wav")) == round(sung_hz)
+
+
+@pytest.mark.parametrize("sung_hz", [20.0, 5_000.0])
+def test_a_pitch_that_nobody_has_is_not_taken(tmp_path: Path, sung_hz: float) -> None:
+    (tmp_path / "ada.wav").write_bytes(hum_wav(pitch_hz=sung_hz))
+    assert 60 <= sample_pitch_hz(str(tmp_path / "ada.wav")) <= 1_000
+
+
+def test_a_cloned_voice_is_rendered_in_its_pitch_as_long_as_the_first_one(tmp_path: Path) -> None:
+    (tmp_path / "ada.wav").write_bytes(hum_wav(pitch_hz=330.0))
+    backend = ToneBackend()
+    backend.prepare_voice("key", str(tmp_path / "ada.wav"), "")
+    assert np.array_equal(render(backend, voice="key"), tone_pcm(TEXT, "key", pitch_hz=330.0))
+    assert len(render(backend, voice="key")) == expected_samples(TEXT, "tone")
+    assert backend.voices() == ["tone", "low", "high"]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"RIFF", hum_wav()[:44], hum_wav()[:44] + bytes(9_600)])
+def test_a_sample_without_a_sound_is_no_voice(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "ada.wav").write_bytes(content)
+    with pytest.raises(BackendError) as error:
+        ToneBackend().prepare_voice("key", str(tmp_path / "ada.wav"), "")
+    assert error.value.code == "unknown_voice"
 
 
 def test_babble_goes_on_beyond_the_text() -> None:
