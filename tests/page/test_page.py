@@ -154,6 +154,18 @@ def test_the_token_is_asked_for_until_it_is_right(serve: Callable[..., PageServe
     expect(dialog).to_have_count(0)
 
 
+def test_who_types_no_token_is_not_asked_all_the_time(serve: Callable[..., PageServer], page: Page) -> None:
+    page.goto(serve("--backend", "tone", ready=("tone",), token=KEY).url)
+    page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+    expect(page.locator("#lamp")).to_contain_text("Token needed")
+    for _ in range(2):
+        with page.expect_response("**/backends"):
+            pass
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    page.get_by_role("button", name="Reconnect").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+
+
 def test_a_server_that_was_away_is_found_again(server: PageServer, page: Page) -> None:
     page.goto(server.url)
     expect(page.locator("#lamp")).to_contain_text("Ready")

@@ -15,6 +15,7 @@ export class ApiError extends Error {
 }
 
 let asking = null; // one dialog at a time, however many requests wait for it
+let isDeclined = false; // a page that looks at its server every second must not ask every second
 
 export const api = {
   /** Set by the page: resolves with a token the user typed, or null. @type {(told: {wasWrong: boolean}) => Promise<string|null>} */
@@ -25,6 +26,11 @@ export const api = {
   },
   set token(value) {
     remember("token", value || undefined);
+  },
+
+  /** Who did not want to type a token is asked again from now on. */
+  askAgain() {
+    isDeclined = false;
   },
 
   /** @param {string} path @returns {Promise<*>} JSON, or a Blob where the answer is none */
@@ -57,13 +63,19 @@ async function request(path, init) {
 }
 
 async function answer(path, init = {}) {
+  const shown = api.token;
   const response = await send(path, init);
-  if (response.status !== UNAUTHORIZED) return checked(response);
+  if (response.status !== UNAUTHORIZED || isDeclined) return checked(response);
+  if (api.token === shown && !(await isTold())) return checked(response);
+  return answer(path, init); // with the token that somebody typed meanwhile
+}
+
+async function isTold() {
   asking ??= api.askToken({ wasWrong: Boolean(api.token) }).finally(() => (asking = null));
   const token = await asking;
-  if (!token) return checked(response);
-  api.token = token;
-  return answer(path, init);
+  if (token) api.token = token;
+  isDeclined = !token;
+  return Boolean(token);
 }
 
 async function send(path, init) {

@@ -22,7 +22,7 @@ export class Backends extends EventTarget {
   #timer = 0;
   #shown = "";
 
-  /** @param {{get: (path: string) => Promise<any>}} api */
+  /** @param {typeof import("./api.js").api} api */
   constructor(api) {
     super();
     this.#api = api;
@@ -34,8 +34,9 @@ export class Backends extends EventTarget {
     return this.list.find((backend) => backend.name === this.#wanted) ?? this.list[0] ?? null;
   }
 
-  /** @returns {"ready"|"loading"|"broken"|"away"} of the chosen backend */
+  /** @returns {"ready"|"loading"|"broken"|"away"|"locked"} of the chosen backend */
   get state() {
+    if (this.away?.code === "unauthorized") return "locked";
     if (this.away) return "away";
     if (!this.chosen) return "loading";
     if (this.chosen.ready) return "ready";
@@ -48,6 +49,12 @@ export class Backends extends EventTarget {
     this.#wanted = name;
     remember(CHOSEN, name);
     this.#tell();
+  }
+
+  /** A person wants it to be there. */
+  reconnect() {
+    this.#api.askAgain();
+    return this.refresh();
   }
 
   /** Looks now. */

@@ -6,7 +6,8 @@ import { icon } from "./icons.js";
 import { recall, remember } from "./settings.js";
 
 const THEMES = { auto: "contrast", light: "sun", dark: "moon" }; // and their icons
-const LAMP = { ready: "ready", loading: "loading", broken: "broken", away: "broken" };
+const LAMP = { ready: "ready", loading: "loading", broken: "broken", away: "broken", locked: "broken" };
+const LIVELY = ["ready", "loading"];
 
 /**
  * @param {HTMLElement} root `#header`, whose places it fills
@@ -22,7 +23,7 @@ export function mountHeader(root, { backends }) {
 function mountLamp(root, backends) {
   const lamp = el("span", { class: "lamp", "data-state": "loading" });
   const word = el("span", { class: "lamp-word" });
-  const again = el("button", { class: "button quiet small", type: "button", onclick: () => backends.refresh() });
+  const again = el("button", { class: "button quiet small", type: "button", onclick: () => backends.reconnect() });
   again.append(icon("refresh"), el("span", { "data-i18n": "header.reconnect" }));
   root.append(lamp, word, again);
   const draw = () => {
@@ -30,7 +31,7 @@ function mountLamp(root, backends) {
     lamp.dataset.state = LAMP[state];
     word.textContent = t(`header.${state}`, { backend: chosen?.name ?? "" });
     word.title = reason(backends);
-    again.hidden = state !== "away" && state !== "broken";
+    again.hidden = LIVELY.includes(state);
   };
   translate(root);
   show(draw, backends);
@@ -49,7 +50,7 @@ function mountBackendPicker(root, backends) {
   show(() => {
     select.replaceChildren(...backends.list.map(({ name, ready }) => option(name, ready ? name : t("header.notReady", { name }))));
     select.value = backends.chosen?.name ?? "";
-    select.disabled = !backends.list.length;
+    select.hidden = !backends.list.length;
   }, backends);
 }
 

@@ -55,6 +55,7 @@ export function mountVoices(root, { api }) {
   parts.refresh.addEventListener("click", () => quietly(look));
   parts.search.addEventListener("input", draw);
   onLanguage(draw);
+  draw();
   return {
     value: () => chosen(),
     hush: () => preview.stop(),
@@ -86,7 +87,7 @@ async function quietly(act) {
 const complete = (voice) => ({ kind: "engine", aliases: [], ...voice, backends: voice.backends ?? [voice.model] });
 
 function build(root) {
-  const count = el("span", { class: "chip" });
+  const count = el("span", { class: "chip", hidden: true });
   const refresh = el("button", { class: "icon-button", type: "button", "data-i18n-label": "voices.refresh", "data-i18n-title": "voices.refresh" });
   refresh.append(icon("refresh"));
   const search = el("input", { type: "search", autocomplete: "off", "data-i18n-label": "voices.search", "data-i18n-placeholder": "voices.search" });
