@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, WebSocketRoute
 
 from tests.harness import wait_until
 from tests.page.browsing import PageServer, Watch, tone_config
@@ -127,6 +127,55 @@ def test_the_next_answer_has_no_sample_of_the_old_one(talk: Talk, tap: Tap) -> N
     assert talk.read("take.frames") == len(own)
     assert found_in(tap.heard()[-len(np.trim_zeros(own)) :], own)
     assert talk.read("talk.finished.map(({ text }) => text)") == [LONG, SHORT]
+
+
+class LateCancel:
+    """Between page and server: a `cancel` reaches the server only after it has sent three more pieces of audio."""
+
+    def __init__(self, page: Page) -> None:
+        self.late = 0  # pieces
+        self.own: list[bytes] = []  # of the answer after the cancelled one
+        self._held: list[str | bytes] = []
+        page.route_web_socket("**/stream-tokens?*", self._relay)
+
+    def _relay(self, socket: WebSocketRoute) -> None:
+        server = socket.connect_to_server()
+        socket.on_message(lambda message: self._from_page(message, server))
+        server.on_message(lambda message: self._from_server(message, server, socket))
+
+    def _from_page(self, message: str | bytes, server: WebSocketRoute) -> None:
+        if self._held or '"cancel"' in str(message):
+            self._held.append(message)
+        else:
+            server.send(message)
+
+    def _from_server(self, message: str | bytes, server: WebSocketRoute, socket: WebSocketRoute) -> None:
+        socket.send(message)
+        if isinstance(message, bytes):
+            self.own.append(message)
+            self.late += bool(self._held)
+        elif '"cancelled"' in message:
+            self.own.clear()
+        if self.late == 3:
+            for held in self._held:
+                server.send(held)
+            self._held.clear()
+
+
+def test_audio_on_its_way_when_it_was_interrupted_is_not_heard(
+    tap: Tap, page: Page, serve: Callable[..., PageServer], tmp_path: Path
+) -> None:
+    config = tone_config(tmp_path, even={"workers": 1, "options": {"speed_rtf": 0.5}})
+    line = LateCancel(page)
+    talk = Talk(page, serve("--config", config, "--backend", "even", ready=("even",)))
+    talk.say(LONG)
+    wait_heard(talk, 0.3)
+    talk.say(SHORT)
+    talk.wait_finished(2)
+    own = np.frombuffer(b"".join(line.own), "<i2")
+    assert line.late == 3
+    assert talk.read("take.frames") == len(own)
+    assert talk.read("take.sentences.map(({ text }) => text)") == [SHORT]
 
 
 def test_five_answers_in_a_hurry_leave_only_the_last(talk: Talk, tap: Tap) -> None:
