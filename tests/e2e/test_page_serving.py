@@ -83,3 +83,9 @@ async def test_a_host_header_opens_no_door(tone_python: Path, host: str) -> None
     async with running_server(tone_config(), tone_python, token=KEY) as server:
         answer = await _get(server, "/backends", {"host": host})
     assert answer.status_code in (400, 401)
+
+
+async def test_the_page_is_told_who_speaks_by_default_and_who_can_clone(tone_python: Path) -> None:
+    async with running_server(tone_config(), tone_python) as server:
+        told = (await _get(server, "/backends")).json()["backends"][0]
+    assert (told["voice"], told["can_clone"], told["problem"]) == ("tone", True, "")
