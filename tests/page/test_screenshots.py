@@ -20,7 +20,7 @@ LARGEST_BYTES = 300_000
 COLOURS_SEEN = 32  # a page that shows nothing has fewer
 DOCS = HOME / "docs" / "ui"
 CROWD = 12  # four workers of this speed can serve eight
-LOOK_MS = 4000  # so that there is a past to be drawn
+LOOK_MS = 6000  # so that there is a past to be drawn
 EARLIER = ("Good morning.", "The kettle is on.")
 ANSWER = (
     "A voice begins before the thought is finished. While you hear this sentence, the next one is being rendered. "
@@ -84,6 +84,7 @@ def test_the_voices_and_the_studio(page: Page, server: PageServer, shoot: Callab
 def test_the_pool_under_load(
     page: Page, serve: Callable[..., PageServer], tmp_path: Path, shoot: Callable[..., None]
 ) -> None:
+    page.set_viewport_size({"width": 1280, "height": 1080})  # the header stays at the top, and would cover some of it
     config = tone_config(tmp_path, tone={"workers": 4, "options": {"speed_rtf": 0.45}})
     busy = serve("--config", config, "--backend", "tone", ready=("tone",))
     with crowd(busy.process.port, CROWD, "tone"):
