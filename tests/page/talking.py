@@ -15,8 +15,8 @@ Pcm = npt.NDArray[np.int16]
 
 QUIET = "health"  # a door that is no page: a routed blank one has no address, and may open no socket to this machine
 START = """async () => {
-  const { api } = await import("./page/api.js");
-  const { Conversation } = await import("./page/conversation.js");
+  const { api } = await import("./page/kit/api.js");
+  const { Conversation } = await import("./page/sound/conversation.js");
   const conversation = new Conversation({ api });
   window.talk = { conversation, problems: [], finished: [], states: [], queued: [] };
   conversation.addEventListener("problem", ({ detail }) => talk.problems.push(detail.code));

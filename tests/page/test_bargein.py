@@ -237,7 +237,7 @@ def test_a_server_that_is_away_is_told(
     config = tone_config(tmp_path, even={"workers": 1})
     server = serve("--config", config, "--backend", "even", ready=("even",))
     talk = Talk(page, server)
-    talk.page.evaluate("() => import('./page/speech.js')")
+    talk.page.evaluate("() => import('./page/sound/speech.js')")
     server.process.send(signal.SIGKILL)
     server.process.wait()
     talk.say(SHORT)

@@ -78,5 +78,5 @@ def test_an_mp3_that_the_server_refuses_is_explained_and_can_be_asked_for_again(
     ],
 )
 def test_a_file_is_named_after_what_it_says(seen: Seen, text: str, voice: str, expected: str) -> None:
-    made = "async (take) => (await import('./page/download.js')).fileName(take, 'wav')"
+    made = "async (take) => (await import('./page/speak/download.js')).fileName(take, 'wav')"
     assert seen.page.evaluate(made, {"text": text, "voice": voice}) == expected

@@ -16,8 +16,8 @@ from tests.page.tap import Tap
 REFUSED = """const open = () => { throw new DOMException("not in this window", "SecurityError"); };
 Object.defineProperty(window, "indexedDB", { value: { open } });"""
 ADD = """async ([atMost, takes]) => {
-  const { openHistory } = await import("./page/history.js");
-  const { Take } = await import("./page/take.js");
+  const { openHistory } = await import("./page/speak/history.js");
+  const { Take } = await import("./page/sound/take.js");
   const history = await openHistory(atMost);
   for (const { id, at, frames } of takes) {
     const take = new Take({ id, at, text: `Take ${id}.`, backend: "tone", voice: "tone", sampleRate: 24000 });

@@ -35,8 +35,8 @@ HURRY = f"""(() => {{
 
 # Counts and lets go of each take, as a page does whose history is full.
 COUNT = """async () => {
-  const { api } = await import("./page/api.js");
-  const { Conversation } = await import("./page/conversation.js");
+  const { api } = await import("./page/kit/api.js");
+  const { Conversation } = await import("./page/sound/conversation.js");
   const conversation = new Conversation({ api });
   const { player } = conversation;
   const hour = (window.hour = { conversation, heardS: 0, madeS: 0, gaps: [], answers: 0, problems: [], drifts: [] });

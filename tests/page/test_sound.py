@@ -112,7 +112,7 @@ def test_a_take_that_was_stored_and_restored_plays_the_same(talk: Talk, tap: Tap
     talk.wait_finished()
     once = len(tap.pcm())
     talk.page.evaluate("""async () => {
-      const { Take } = await import("./page/take.js");
+      const { Take } = await import("./page/sound/take.js");
       const { take } = talk.conversation;
       window.restored = Take.restore(structuredClone(take.facts()), await take.pcm());
       await talk.conversation.replay(restored);

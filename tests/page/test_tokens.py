@@ -21,7 +21,7 @@ TEXTS = [
 @pytest.fixture
 def quiet(page: Page, server: PageServer) -> Page:
     page.goto(f"{server.url}health")
-    page.evaluate("async () => { Object.assign(window, await import('./page/tokens.js')) }")
+    page.evaluate("async () => { Object.assign(window, await import('./page/sound/tokens.js')) }")
     return page
 
 

@@ -16,7 +16,7 @@ MARKS = (
     "[...document.querySelectorAll('.waveform-mark')].map((mark) => parseFloat(mark.style.getPropertyValue('--at')))"
 )
 SYNTHETIC = """async () => {
-  const { Take } = await import("./page/take.js");
+  const { Take } = await import("./page/sound/take.js");
   const take = new Take({ text: "Quiet, then loud.", backend: "tone", voice: "tone", sampleRate: 24000 });
   take.append(new Int16Array(24000).fill(300));
   take.append(new Int16Array(24000).fill(20000));

@@ -1,22 +1,22 @@
 /** Puts the page together: the only module that knows all parts. */
 
-import { api } from "./api.js";
-import { Backends } from "./backends.js";
-import { mountComposer } from "./composer.js";
-import { Conversation } from "./conversation.js";
-import { askToken } from "./dialogs.js";
-import { mountDownloads } from "./download.js";
-import { mountHeader } from "./header.js";
-import { mountHistory, openHistory } from "./history.js";
-import { loadLanguage, preferredLanguage } from "./i18n.js";
-import { mountOptions } from "./options.js";
-import { mountPool } from "./pool.js";
-import { mountProblems, tell } from "./problems.js";
-import { mountScript } from "./script.js";
-import { mountStudio } from "./studio.js";
-import { mountTiles } from "./tiles.js";
-import { mountVoices } from "./voices.js";
-import { mountWaveform } from "./waveform.js";
+import { api } from "./kit/api.js";
+import { Backends } from "./kit/backends.js";
+import { mountComposer } from "./speak/composer.js";
+import { Conversation } from "./sound/conversation.js";
+import { askToken } from "./kit/dialogs.js";
+import { mountDownloads } from "./speak/download.js";
+import { mountHeader } from "./kit/header.js";
+import { mountHistory, openHistory } from "./speak/history.js";
+import { loadLanguage, preferredLanguage } from "./kit/i18n.js";
+import { mountOptions } from "./speak/options.js";
+import { mountPool } from "./pool/pool.js";
+import { mountProblems, tell } from "./kit/problems.js";
+import { mountScript } from "./speak/script.js";
+import { mountStudio } from "./voices/studio.js";
+import { mountTiles } from "./speak/tiles.js";
+import { mountVoices } from "./voices/voices.js";
+import { mountWaveform } from "./speak/waveform.js";
 
 const place = (id) => document.getElementById(id);
 
