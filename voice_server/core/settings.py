@@ -60,6 +60,9 @@ class BackendConfig:
     aliases: dict[str, str] = field(default_factory=dict)  # a name a client may say: the voice it gets
     voice: str = ""  # the default voice; "" is the adapter's first
     languages: tuple[str, ...] = ("en",)  # of its voices, as in de or en-GB: some clients offer voices by language
+    licence: str = ""  # of engine and weights, for people: what GET /backends tells
+    tags: tuple[str, ...] = ()  # that the engine understands in a text, as in [laugh]
+    streams: bool = False  # audio comes while the sentence is rendered, not when it is whole
     needs: Needs = Needs()
     warmup_text: str = "Ready."  # rendered once while loading; "" skips the warm-up
     scheduling: Literal["deadline", "fifo"] = "deadline"  # fifo, first come first served, is there to compare with
