@@ -7,7 +7,7 @@ import json
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,6 +31,7 @@ from voice_server.main import build_pool, worker_specs
 from voice_server.pool.process import Command, Guardian
 from voice_server.pool.supervisor import WorkerSpec
 from voice_server.stream.backend import Backend
+from voice_server.stream.recogniser import Recogniser
 from voice_server.voices import Sample, VoiceStore
 from voice_server.worker.pcm import to_pcm
 
@@ -157,10 +158,11 @@ async def running_server(
     cors: tuple[str, ...] = (),
     wait: bool = True,
     voices: VoiceStore = NO_VOICES,
+    recognisers: Sequence[Recogniser] = (),
 ) -> AsyncIterator[RunningServer]:
     """The whole gateway in this process, on a real port."""
     async with running_pool(config, python, limits=limits, argv=argv, wait=wait, voices=voices) as backend:
-        house = House([backend], limits, Gate(limits.stream, token))
+        house = House([backend], limits, Gate(limits.stream, token), recognisers)
         server, listener = GatewayServer(house, build_app(house, cors), limits), bind("127.0.0.1", 0, limits)
         serving = asyncio.create_task(server._serve([listener]))
         await eventually(lambda: server.started, "the server listens")

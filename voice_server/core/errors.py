@@ -7,12 +7,13 @@
     │   ├── UnknownVoice      unknown_voice
     │   ├── UnknownBackend    unknown_backend
     │   ├── UnknownLora       unknown_lora
+    │   ├── UnknownSession    unknown_session    audio for a session that was not started, or is over
     │   ├── BadSample         bad_sample         a recording that cannot be a voice; says what would be right
     │   │   └── SampleTooLarge  sample_too_large
     │   ├── VoiceExists       voice_exists       the name, the alias or the very recording is taken
     │   ├── UnknownFormat     unknown_format     an audio format or sample rate that cannot be made here
     │   ├── TextTooLong       text_too_long
-    │   ├── AudioTooLong      audio_too_long     more sound than is converted at once
+    │   ├── AudioTooLong      audio_too_long     more sound than is taken at once
     │   ├── EmptyText         empty_text
     │   ├── Unauthorized      unauthorized
     │   ├── IdleTimeout       idle_timeout
@@ -22,6 +23,7 @@
         ├── BackendUnavailable  backend_unavailable
         ├── Overloaded          overloaded
         ├── SentenceFailed      sentence_failed
+        ├── ModelFailed         model_failed       the language model behind POST /chat did not answer, or broke off
         ├── HearingFailed       hearing_failed     audio that could not be turned into text, also not on a second worker
         ├── BadAudio            bad_audio          the engine gave silence, noise or a mere click; nothing to listen to
         ├── Runaway             runaway            the engine would not stop; the sentence was cut
@@ -77,6 +79,11 @@ class UnknownBackend(ClientError):
 
 class UnknownLora(ClientError):
     code = "unknown_lora"
+    http_status = 404
+
+
+class UnknownSession(ClientError):
+    code = "unknown_session"
     http_status = 404
 
 
@@ -153,6 +160,11 @@ class Overloaded(ServerError):
 
 class SentenceFailed(ServerError):
     code = "sentence_failed"
+
+
+class ModelFailed(ServerError):
+    code = "model_failed"
+    http_status = 502
 
 
 class HearingFailed(ServerError):

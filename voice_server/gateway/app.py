@@ -29,6 +29,7 @@ from voice_server.gateway.requests import HEADER as REQUEST_ID
 from voice_server.gateway.requests import RequestIdMiddleware
 from voice_server.gateway.security import GateMiddleware
 from voice_server.gateway.stream_tokens import stream_tokens
+from voice_server.gateway.transcribe import transcribe
 from voice_server.gateway.voxcpm_tts import voxcpm_tts
 from voice_server.gateway.whole_text import stream_text, tts
 
@@ -72,6 +73,7 @@ def build_app(house: House, cors: Sequence[str] = (), voxcpm_ports: Collection[i
             Route("/v2/voices", elevenlabs_http.voices_v2),
             WebSocketRoute("/tts/websocket", cartesia.websocket_speech),
             Route("/tts/bytes", cartesia.speech_bytes, methods=["POST"]),
+            WebSocketRoute("/transcribe", transcribe),
             WebSocketRoute("/v1/speak", deepgram.speak_stream),
             Route("/v1/speak", deepgram.speak_file, methods=["POST"]),
             Route("/", page.index),

@@ -18,9 +18,10 @@ from voice_server.gateway.house import House
 from voice_server.gateway.sockets import NORMAL_CLOSURE, abort
 from voice_server.stream.backend import Backend
 from voice_server.stream.outbox import Outbox
+from voice_server.stream.recogniser import Recogniser
 
 
-async def until_ready(backend: Backend, limits: Limits) -> None:
+async def until_ready(backend: Backend | Recogniser, limits: Limits) -> None:
     """Waits for a backend that is loading as long as for one that is busy. Raises BackendUnavailable."""
     try:
         await asyncio.wait_for(backend.pool.until_ready(), limits.stream.queue_wait_s)

@@ -1,0 +1,62 @@
+"""Messages on their way to one client of a door whose news replace each other.
+
+Promises: in order; what came later replaces what waits under the same key, so a client that reads slowly gets fewer
+messages and no older ones; one that does not read at all is cut off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Hashable
+
+from starlette.websockets import WebSocket
+
+from voice_server.core.errors import SlowClient
+
+
+class Letters:
+    def __init__(self, websocket: WebSocket, *, send_s: float, unread: int) -> None:
+        self._websocket = websocket
+        self._send_s = send_s
+        self._unread = unread
+        self._waiting: dict[Hashable, str] = {}
+        self._close_code: int | None = None
+        self._is_gone = False
+        self._news = asyncio.Event()
+
+    def put(self, text: str, key: Hashable = None) -> None:
+        """Without a key it replaces nothing."""
+        if self._close_code is None:
+            self._waiting[object() if key is None else key] = text
+            self._news.set()
+
+    def end(self, text: str, code: int) -> None:
+        """The last one: the socket is closed behind it."""
+        self.put(text)
+        if self._close_code is None:
+            self._close_code = code
+
+    def leave(self) -> None:
+        """Nobody is there any more."""
+        self._is_gone = True
+        self._news.set()
+
+    async def run(self) -> None:
+        """Until the last one was sent, or nobody is there. Raises SlowClient, and what sending raises."""
+        while not self._is_gone:
+            self._news.clear()
+            if len(self._waiting) > self._unread:
+                raise SlowClient("too many messages wait to be read")
+            if self._waiting:
+                await self._send(self._waiting.pop(next(iter(self._waiting))))
+            elif self._close_code is not None:
+                await self._websocket.close(self._close_code)
+                return
+            else:
+                await self._news.wait()
+
+    async def _send(self, text: str) -> None:
+        try:
+            await asyncio.wait_for(self._websocket.send_text(text), self._send_s)
+        except asyncio.TimeoutError:
+            raise SlowClient(f"messages were not read for {self._send_s:g} s") from None
