@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -128,6 +129,14 @@ def test_of_two_files_of_one_name_the_older_stays_the_voice(store: VoiceStore, f
     store.scan()
     assert store.samples["ada"].original.name == "ada.wav"
     assert store.problems == {"ada.flac": "there is another file for the voice ada: ada.wav"}
+
+
+def test_a_voice_stays_one_when_an_older_file_comes_to_lie_beside_it(store: VoiceStore, folder: Path) -> None:
+    store.add("ada", ADA, ".wav")
+    (folder / "aaa.wav").write_bytes(ADA)
+    os.utime(folder / "aaa.wav", (1, 1))
+    store.scan()
+    assert list(store.samples) == ["ada"]
 
 
 def test_a_file_that_was_mended_becomes_a_voice(store: VoiceStore, folder: Path) -> None:
@@ -337,6 +346,32 @@ def test_a_disk_that_takes_nothing_is_told_apart_from_a_bad_recording(folder: Pa
 def test_a_limit_is_the_store_s_own(folder: Path) -> None:
     with pytest.raises(BadSample, match=r"cut it to 1\.5 s at most"):
         store_of(folder, replace(VoiceLimits(), sample_max_s=1.5)).add("ada", ADA, ".wav")
+
+
+def test_of_two_that_add_the_same_name_at_once_one_is_told(folder: Path) -> None:
+    both_are_in = threading.Barrier(2, timeout=0.5)
+    met: list[bool] = []
+    lost: list[str] = []
+
+    def studio(source: Path, target: Path) -> bytes:
+        with suppress(threading.BrokenBarrierError):
+            both_are_in.wait()
+            met.append(True)
+        return in_this_process(source, target)
+
+    def add(sound: bytes) -> None:
+        try:
+            store.add("ada", sound, ".wav")
+        except VoiceExists as error:
+            lost.append(error.message)
+
+    store = VoiceStore(folder, VoiceLimits(), studio, folder.parent / "home")
+    adding = [threading.Thread(target=add, args=(sound,)) for sound in (ADA, BOB)]
+    for thread in adding:
+        thread.start()
+    for thread in adding:
+        thread.join()
+    assert (met, len(lost)) == ([], 1)
 
 
 def test_many_threads_may_add_and_scan_at_once(store: VoiceStore) -> None:
