@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from voice_server.config import ConfigError, load_config
+from voice_server.core.doors.chat_protocol import model_settings
 from voice_server.core.errors import VoiceError
 from voice_server.core.limits import Limits
 from voice_server.core.listens import NAMES, Listen, parse
@@ -129,6 +130,7 @@ def _serve(given: argparse.Namespace) -> int:
         token=token,
         cors=tuple(given.cors),
         opens_browser=given.open,
+        model=model_settings(os.environ),
         limits=with_connections_per_address(Limits(), given.connections_per_address),
     )
     asyncio.run(serve(options, report=StandardError().print))

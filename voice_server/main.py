@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from voice_server.config import BackendConfig, Config, load_config, pick_backend
+from voice_server.core.doors.chat_protocol import ModelSettings
 from voice_server.core.limits import Limits, VoiceLimits
 from voice_server.core.listens import HTTP, VOXCPM, WYOMING, Listen
 from voice_server.core.placement import Placement, place, shares_gpu
 from voice_server.core.settings import Gpu
 from voice_server.gateway.app import build_app
 from voice_server.gateway.house import House
+from voice_server.gateway.llm import open_writer
 from voice_server.gateway.ports import Port, open_ports
 from voice_server.gateway.security import Gate
 from voice_server.gateway.server import GatewayServer
@@ -45,7 +47,7 @@ Report = Callable[[str], None]
 _BOOTSTRAP = Path(__file__).parent / "worker" / "bootstrap.py"
 _STUDIO = Path(__file__).parent / "studio" / "__main__.py"
 SAMPLES = Path("voice_samples")  # of the folder the gateway was started in
-_NOT_FOR_WORKERS = ("PYTHON", "VIRTUAL_ENV", "VOICE_SERVER_", "CUDA_VISIBLE_DEVICES")
+_NOT_FOR_WORKERS = ("PYTHON", "VIRTUAL_ENV", "VOICE_SERVER_", "LLM_", "CUDA_VISIBLE_DEVICES")
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
@@ -60,6 +62,7 @@ class ServeOptions:
     token: str = ""
     cors: tuple[str, ...] = ()  # origins of web pages that may read answers; "*" is all
     opens_browser: bool = False  # at the page, when the first backend can speak
+    model: ModelSettings | None = None  # that answers what is said to the page; None: an echo
     limits: Limits = field(default_factory=Limits)
 
 
@@ -170,7 +173,7 @@ def voice_store(folder: Path, limits: VoiceLimits, environ: Mapping[str, str] = 
     seconds = str(limits.sample_min_s), str(limits.sample_max_s)
 
     def studio(source: Path, target: Path) -> bytes:
-        argv = (sys.executable, "-I", str(_STUDIO), str(source), str(target), *seconds)
+        argv = (sys.executable, "-I", str(_STUDIO), "clean", str(source), str(target), *seconds)
         return run_once(Command(argv, _inherited(environ)), limits.studio_s, limits.verdict_bytes)
 
     return VoiceStore(folder, limits, studio, default_home(environ).absolute() / "voices")
@@ -188,9 +191,13 @@ async def serve(options: ServeOptions, report: Announce) -> None:
     config, gpus = load_config(options.config), see_gpus(os.environ)
     choices = choose(config, options.backends, gpus.gpus)
     ports = open_ports(Listen(HTTP, options.host, options.port), options.listens, options.limits)
-    async with running(choices, options.pool_size, options.limits, report) as started:
+    async with (
+        running(choices, options.pool_size, options.limits, report) as started,
+        open_writer(options.model, options.limits.chat) as writer,
+    ):
         gate = Gate(options.limits.stream, options.token)
         house = House(started.backends, options.limits, gate, started.recognisers)
+        house.writer = writer
         server = build_server(house, ports, options)
         for choice in choices:
             report(f"backend {choice.config.name}: {choice.reason}")

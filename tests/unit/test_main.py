@@ -28,6 +28,10 @@ def test_a_worker_sees_the_cache_of_the_gateway_and_none_of_its_other_settings()
     assert seen["LANG"] == "C"
 
 
+def test_a_worker_sees_nothing_of_the_language_model() -> None:
+    assert not [name for name in environ(LLM_API_KEY="secret", LLM_BASE_URL="http://model") if name.startswith("LLM")]
+
+
 def test_the_cache_stands_beside_the_environments() -> None:
     assert environ(XDG_CACHE_HOME="/cache")["VOICE_SERVER_CACHE"] == "/cache/voice-server"
 

@@ -11,6 +11,7 @@ from starlette.routing import Mount, Route, WebSocketRoute
 
 from voice_server.gateway import (
     cartesia,
+    chat,
     deepgram,
     elevenlabs,
     elevenlabs_http,
@@ -81,6 +82,8 @@ def build_app(house: House, cors: Sequence[str] = (), voxcpm_ports: Collection[i
             Route("/voices", info.voices),
             Route("/backends", info.backends),
             Route("/convert", convert, methods=["POST"]),
+            Route("/chat", chat.about),
+            Route("/chat", chat.chat, methods=["POST"]),
             Route("/loras", loras.loras),
             Route("/loras/load", loras.load, methods=["POST"]),
             Route("/loras/unload", loras.unload, methods=["POST"]),

@@ -11,6 +11,7 @@ from voice_server import __version__
 from voice_server.core.errors import UnknownBackend
 from voice_server.core.limits import Limits
 from voice_server.core.status import ServerStatus
+from voice_server.gateway.llm import Echo, Writer
 from voice_server.gateway.previews import Previews
 from voice_server.gateway.security import Gate
 from voice_server.gateway.status import look
@@ -36,6 +37,7 @@ class House:
         self.backends = {backend.name: backend for backend in backends}
         self.recognisers = {recogniser.name: recogniser for recogniser in recognisers}
         self.default = backends[0]
+        self.writer: Writer = Echo()  # of POST /chat, until main.py knows a language model
         self.limits = limits
         self.gate = gate
         self.guests: set[Guest] = set()
