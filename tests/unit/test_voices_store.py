@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 from contextlib import suppress
 from dataclasses import replace
@@ -44,7 +45,7 @@ def files(folder: Path) -> list[str]:
 
 
 def copies(folder: Path) -> list[str]:
-    return sorted(path.name for path in (folder.parent / "home").rglob("*") if path.is_file())
+    return sorted(path.name for path in (folder.parent / "home").rglob("*.*") if path.is_file())
 
 
 def test_a_dropped_file_is_a_voice_with_what_is_told_beside_it(store: VoiceStore, folder: Path) -> None:
@@ -259,6 +260,14 @@ def test_a_file_removed_by_hand_takes_its_copy_along(store: VoiceStore, folder: 
     (folder / "ada.wav").unlink()
     (store if is_running else store_of(folder)).scan()
     assert copies(folder) == []
+
+
+def test_a_folder_of_samples_that_is_gone_takes_its_copies_along(tmp_path: Path) -> None:
+    store_of(tmp_path / "gone").add("ada", ADA, ".wav", "Hello.")
+    kept = store_of(tmp_path / "kept").add("ada", ADA, ".wav").path
+    shutil.rmtree(tmp_path / "gone")
+    store_of(tmp_path / "new")
+    assert [path.parent for path in (tmp_path / "home").glob("*/*.wav")] == [kept.parent]
 
 
 def test_a_copy_that_was_removed_is_made_again(store: VoiceStore) -> None:

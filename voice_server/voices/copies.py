@@ -1,7 +1,7 @@
 """The clean copies of recordings, which engines read: made once by the studio, kept beside the engines' environments.
 
 Each folder of samples has a folder of copies of its own, so that what is no voice there any more can be told from what
-belongs to another server, and be removed: also when it was taken away while no server ran.
+belongs to another server, and be removed: also when it was taken away while no server ran, with its folder or alone.
 """
 
 from __future__ import annotations
@@ -9,14 +9,16 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 import soundfile
 
 from voice_server.core.errors import BadSample, StorageFull
-from voice_server.voices.files import draft, is_draft, sweep
+from voice_server.voices.files import draft, is_draft, sweep, write_whole
 
 _log = logging.getLogger(__name__)
 
@@ -29,10 +31,14 @@ class Verdict(msgspec.Struct, frozen=True):
     refused: str = ""  # why, and what would be right
 
 
+_OWNER = "samples"  # the file in a folder of copies that says whose they are
+
+
 class CleanCopies:
     def __init__(self, home: Path, samples: Path, studio: Studio) -> None:
-        folder = hashlib.sha256(os.fsencode(samples.absolute())).hexdigest()[:16]
-        self._folder = home / folder
+        self._home = home
+        self._samples = os.fsencode(samples.absolute())
+        self._folder = home / hashlib.sha256(self._samples).hexdigest()[:16]
         self._studio = studio
         self._refused: dict[str, str] = {}  # by key: a recording is judged once
 
@@ -55,6 +61,7 @@ class CleanCopies:
     def _make(self, key: str, original: Path) -> None:
         if key not in self._refused:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_whole(self._folder / _OWNER, self._samples)
             with draft(self._folder) as new:
                 refused = self._clean(original, new)
                 if not refused:
@@ -83,9 +90,16 @@ class CleanCopies:
         """
         sweep(self._folder, listed)
         for name in listed:
-            if not is_draft(name) and name.partition(".")[0] not in keys:
+            if name != _OWNER and not is_draft(name) and name.partition(".")[0] not in keys:
                 self._remove(self._folder / name)
         self._refused = {key: why for key, why in self._refused.items() if key in keys}
+
+    def forget_lost_folders(self) -> None:
+        """Remove the copies of folders of samples that are no more: nobody else would ever look at them."""
+        for owner in self._home.glob(f"*/{_OWNER}"):
+            with suppress(OSError):
+                if not os.path.lexists(owner.read_bytes()):
+                    shutil.rmtree(owner.parent)
 
     def remove(self, key: str) -> None:
         self._remove(self.path(key))

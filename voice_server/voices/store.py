@@ -54,6 +54,7 @@ class VoiceStore:
         self._folder = folder
         self._limits = limits
         self._copies = CleanCopies(home, folder, studio)
+        self._copies.forget_lost_folders()
         self._seen: dict[Path, _Look] = {}
         self._lock = Lock()
 
