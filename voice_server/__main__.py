@@ -1,4 +1,4 @@
-"""`python -m voice_server`: serve, install, doctor, top, voices."""
+"""`python -m voice_server`: serve, install, doctor, top, voices, port."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from voice_server.config import ConfigError, load_config
 from voice_server.core.doors.chat_protocol import model_settings
@@ -18,13 +19,17 @@ from voice_server.gateway.ports import CannotListen, check_listen
 from voice_server.gateway.requests import RequestIdFilter
 from voice_server.gateway.security import InsecureBind, check_bind
 from voice_server.main import (
+    PORTS,
     SAMPLES,
+    PortOptions,
     ServeOptions,
     local_gateway,
     serve,
+    serve_port,
     voice_store,
     with_connections_per_address,
 )
+from voice_server.ports.stdio import NotPipes, claim_stdio
 from voice_server.terminal import voices
 from voice_server.terminal.announcer import StandardError
 from voice_server.terminal.arguments import tell
@@ -75,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     samples = commands.add_parser("voices", help="list, add, show, remove and hear the voices made from recordings")
     voices.add_arguments(samples, common, os.environ.get(TOKEN_VARIABLE, ""))
     samples.set_defaults(run=_voices)
+    _add_port(commands.add_parser("port", help="be the bridge of a program in another language", parents=[common]))
     return parser
 
 
@@ -83,6 +89,12 @@ def _add_top(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--token", default=os.environ.get(TOKEN_VARIABLE, ""), help=f"default: {TOKEN_VARIABLE}")
     parser.add_argument("--once", action="store_true", help="print it once, as when standard output is no terminal")
     parser.set_defaults(run=lambda given: run_top(given.url, given.token, once=given.once))
+
+
+def _add_port(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", choices=PORTS, help="which protocol to speak on standard input and output")
+    parser.add_argument("--backend", default="", help="default: the first one that can do it")
+    parser.set_defaults(run=_port)
 
 
 def _add_serve_options(parser: argparse.ArgumentParser) -> None:
@@ -151,6 +163,20 @@ def _voices(given: argparse.Namespace) -> int:
     if given.act == "list":
         return voices.list_of_server(given.url, given.token) if given.url else voices.list_here(store)
     return voices.show(store, given.name) if given.act == "show" else voices.remove(store, given.name)
+
+
+def _port(given: argparse.Namespace) -> int:
+    stdio = claim_stdio()  # before anything prints
+    options = PortOptions(given.name, given.backend, given.config)
+    try:
+        return asyncio.run(_converse(options, stdio))
+    except NotPipes as error:
+        return _fail(str(error))
+
+
+async def _converse(options: PortOptions, stdio: tuple[int, int]) -> NoReturn:
+    """Ends the process at once: an environment may still be building in a thread, which nobody can stop."""
+    os._exit(await serve_port(options, stdio, report=StandardError().print))
 
 
 async def _preview(given: argparse.Namespace, store: VoiceStore) -> int:

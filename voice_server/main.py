@@ -7,6 +7,7 @@ import json
 import os
 import random
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from typing import Any
 
 from voice_server.config import BackendConfig, Config, load_config, pick_backend
 from voice_server.core.doors.chat_protocol import ModelSettings
+from voice_server.core.errors import BackendUnavailable, UnknownBackend
 from voice_server.core.limits import Limits, VoiceLimits
 from voice_server.core.listens import HTTP, VOXCPM, WYOMING, Listen
 from voice_server.core.placement import Placement, place, shares_gpu
@@ -33,6 +35,10 @@ from voice_server.pool.pool import Pool
 from voice_server.pool.process import Command, Guardian, run_once
 from voice_server.pool.supervisor import WorkerSpec
 from voice_server.pool.switchboard import Switchboard
+from voice_server.ports.c_port import stt_port, tts_port
+from voice_server.ports.run import run_port
+from voice_server.ports.stdio import Pipes
+from voice_server.ports.voxcpmex_port import Bridged, voxcpmex_port
 from voice_server.stream.backend import Backend
 from voice_server.stream.recogniser import Recogniser
 from voice_server.terminal.announcer import Announce, Announcer, how_to_run
@@ -238,6 +244,74 @@ async def local_gateway(
         report(f"loading {choices[0].config.name}")
         await started.backends[0].pool.until_ready()
         yield LocalGateway(started.backends[0], choices[0].reason, limits)
+
+
+@dataclass(frozen=True, slots=True)
+class PortOptions:
+    name: str  # of PORTS
+    backend: str = ""  # "": the first one that does it
+    config: Path | None = None
+    limits: Limits = field(default_factory=Limits)
+
+
+PORTS = ("stt", "tts", "voxcpmex")
+
+
+async def serve_port(options: PortOptions, stdio: tuple[int, int], report: Report) -> int:
+    """Talk with the process that started us, until it leaves. The exit code. Raises NotPipes."""
+    limits = options.limits
+    pipes = Pipes(limits.ports, counts_itself=options.name == "voxcpmex")
+    await pipes.open(*stdio)
+    if options.name == "stt":
+        return await run_port(pipes, stt_port(limits), _listening(options, report), limits.ports)
+    if options.name == "tts":
+        return await run_port(pipes, tts_port(limits), _speaking(options, report), limits.ports)
+    return await run_port(pipes, voxcpmex_port(limits), _bridged(options, report), limits.ports)
+
+
+@asynccontextmanager
+async def _listening(options: PortOptions, report: Report) -> AsyncIterator[Recogniser]:
+    choice = choose_one(load_config(options.config), STT, options.backend, see_gpus(os.environ).gpus)
+    async with running([choice], 0, options.limits, report) as started:
+        await _until_ready(started.recognisers[0].pool)
+        yield started.recognisers[0]
+
+
+@asynccontextmanager
+async def _speaking(options: PortOptions, report: Report) -> AsyncIterator[Backend]:
+    choice = choose_one(load_config(options.config), TTS, options.backend, see_gpus(os.environ).gpus)
+    async with running([choice], 0, options.limits, report) as started:
+        await _until_ready(started.backends[0].pool)
+        yield started.backends[0]
+
+
+@asynccontextmanager
+async def _bridged(options: PortOptions, report: Report) -> AsyncIterator[Bridged]:
+    gpus = see_gpus(os.environ).gpus
+    async with _speaking(options, report) as backend:
+        with tempfile.TemporaryDirectory(prefix="voice-server-prompts-") as folder:
+            own = {**os.environ, "VOICE_SERVER_HOME": folder}  # the clean copies too
+            prompts = voice_store(Path(folder) / "recordings", options.limits.voices, own)
+            yield Bridged(backend, place(backend.config, 0, gpus)[0].device, prompts)
+
+
+def choose_one(config: Config, kind: str, name: str, gpus: Sequence[Gpu]) -> Choice:
+    """The backend for a program that needs one of this kind. Raises UnknownBackend or BackendUnavailable."""
+    listening = [backend.name for backend in config.backends.values() if backend.kind == STT]
+    if kind == STT and not listening:
+        raise BackendUnavailable("no backend of kind stt is configured")
+    choice = Choice(*pick_backend(config, name or (listening[0] if kind == STT else ""), gpus))
+    if choice.config.kind != kind:
+        raise UnknownBackend(f"the backend {name} is of kind {choice.config.kind}, not {kind}", field="backend")
+    return choice
+
+
+async def _until_ready(pool: Pool[Any]) -> None:
+    """Raises BackendUnavailable that says why: who started us has no other way to see it."""
+    try:
+        await pool.until_ready()
+    except BackendUnavailable as error:
+        raise BackendUnavailable(f"the backend {pool.name} cannot start: {pool.problem}") from error
 
 
 def with_connections_per_address(limits: Limits, count: int) -> Limits:
