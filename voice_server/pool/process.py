@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import os
 import signal
 import socket
@@ -19,6 +20,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 _READ_BYTES = 256 * 1024
 
@@ -66,7 +68,7 @@ class Guardian:
 class WorkerProcess:
     """A running process in its own session. `on_exit(returncode)` is called once, on the event loop.
 
-    Must be made on the main thread: the kernel's parent-death signal is tied to the spawning *thread*.
+    Must be made on a thread that outlives it: the kernel's parent-death signal is tied to the spawning *thread*.
     """
 
     def __init__(
@@ -179,6 +181,37 @@ def run_once(command: Command, timeout_s: float, most: int) -> bytes:
     finally:
         end.cancel()
     return told if process.returncode == 0 else b""
+
+
+class Printing:
+    """A program that reads a file and prints more than is kept: read it, and `end` it. All of it blocks."""
+
+    def __init__(self, command: Command, file: BinaryIO) -> None:
+        self._process = subprocess.Popen(
+            command.argv,
+            env=command.env,
+            stdin=file,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def read(self, most: int) -> bytes:
+        """Some of what it prints, as soon as it does; b"" at its end."""
+        assert isinstance(self._process.stdout, io.BufferedReader)
+        return self._process.stdout.read1(most)
+
+    def exit_code(self) -> int:
+        """When it has printed everything."""
+        os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+        return self.end()
+
+    def end(self) -> int:
+        """Whatever it still does, nothing of it is left."""
+        if self._process.returncode is None:
+            _kill_group(self._process.pid)
+        with self._process:
+            return self._process.wait()
 
 
 def _read_to_end(process: subprocess.Popen[bytes], most: int) -> bytes:

@@ -98,6 +98,11 @@ class Stream:
         return not self._reorder.is_empty or self._outbox.waiting_bytes > 0
 
     @property
+    def unspoken_chars(self) -> int:
+        """Of the text that was pushed, what is not rendered yet."""
+        return self._waiting_chars + len(self._splitter.pending)
+
+    @property
     def voice(self) -> str:
         return self._backend.voice_name(self._speaker.voice)
 
@@ -127,7 +132,7 @@ class Stream:
             return
         if self._chars + len(text) > self._limits.text.stream_chars:
             raise TextTooLong(f"an answer has at most {self._limits.text.stream_chars} characters", field="token")
-        if self._waiting_chars + len(self._splitter.pending) + len(text) > self._limits.text.pending_chars:
+        if self.unspoken_chars + len(text) > self._limits.text.pending_chars:
             raise TextTooLong(f"{self._limits.text.pending_chars} characters wait already", field="token")
         self._chars += len(text)
         self._accept(self._hurried(self._splitter.push(text)))
