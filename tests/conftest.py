@@ -43,6 +43,16 @@ def hibari_python() -> Path:
     return _shipped_python("hibari")
 
 
+@pytest.fixture(scope="session")
+def kokoro_python() -> Path:
+    return _shipped_python("kokoro")
+
+
+@pytest.fixture(scope="session")
+def piper_python() -> Path:
+    return _shipped_python("piper")
+
+
 def _shipped_python(backend: str) -> Path:
     return VenvStore().build(backend, load_config(None).backends[backend].venv, report=print)
 
