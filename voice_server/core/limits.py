@@ -121,6 +121,8 @@ class TranscriptionLimits:
     at_once: int = 4  # each holds its file in memory, and decoding it is a process
     wait_s: float = 10.0  # of one that comes when there are as many, before it is asked to come again
     upload_s: float = 120.0  # a whole upload: 25 MiB at 2 Mbit/s
+    form_bytes: int = 64 * 1024  # beside the sound: a prompt, options, and what stands between parts
+    form_fields: int = 32
     channels: int = 8  # mixed to one; a header that says more is no recording of speech
     sample_rate_max: int = 192_000
     piece_bytes: int = 64_000  # of decoded sound that is read at once: 2 s at 16 kHz

@@ -31,6 +31,7 @@ from voice_server.gateway.requests import RequestIdMiddleware
 from voice_server.gateway.security import GateMiddleware
 from voice_server.gateway.stream_tokens import stream_tokens
 from voice_server.gateway.transcribe import transcribe
+from voice_server.gateway.transcriptions import transcriptions
 from voice_server.gateway.voxcpm_tts import voxcpm_tts
 from voice_server.gateway.whole_text import stream_text, tts
 
@@ -49,6 +50,7 @@ def build_app(house: House, cors: Sequence[str] = (), voxcpm_ports: Collection[i
             Route("/api/voices/stats", voxcpm_api.voice_stats),
             Route("/api/voices/{voice_id}/audio", voxcpm_api.voice_audio),
             Route("/v1/audio/speech", openai.speech, methods=["POST"]),
+            Route("/v1/audio/transcriptions", transcriptions, methods=["POST"]),
             Route("/v1/audio/voices", voices.voices),
             Route("/v1/audio/voices", voices.create, methods=["POST"]),
             Route("/v1/audio/voices/{name}", voices.delete, methods=["DELETE"]),

@@ -45,6 +45,7 @@ class House:
         self.is_evicted = False
         self.conversions = 0  # of sound into files, running now
         self.uploads = asyncio.Semaphore(limits.voices.uploads)
+        self.transcriptions = asyncio.Semaphore(limits.transcriptions.at_once)
         self.previews = Previews(limits.voices.preview_cache_bytes)
         self.metrics = Metrics(lambda: map(look, backends))
         for backend in backends:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from collections.abc import Collection
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
@@ -18,7 +17,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from voice_server.core.audio.repeats import RepeatKey
 from voice_server.core.doors import openai_protocol
 from voice_server.core.doors import voices_protocol as protocol
-from voice_server.core.errors import Overloaded, SlowClient, TextTooLong, Unauthorized, UnknownVoice, VoiceError
+from voice_server.core.errors import SampleTooLarge, SlowClient, TextTooLong, Unauthorized, UnknownVoice, VoiceError
 from voice_server.core.limits import VoiceLimits
 from voice_server.core.text.preview_texts import preview_text
 from voice_server.gateway.encoders import encode_whole
@@ -26,7 +25,7 @@ from voice_server.gateway.house import House
 from voice_server.gateway.openapi import told
 from voice_server.gateway.security import address_of
 from voice_server.gateway.speech import Wanted, audio_of, collect, unless_gone, until_cancelled
-from voice_server.gateway.uploads import Upload, check_announced, read_upload
+from voice_server.gateway.uploads import Upload, UploadRules, check_announced, read_upload, seat
 from voice_server.gateway.visits import until_ready
 from voice_server.stream.backend import Backend
 from voice_server.stream.stream import StreamSettings
@@ -66,9 +65,12 @@ async def create(request: Request) -> Response:
     house: House = request.app.state.house
     try:
         _refuse_strangers(request, house)
-        check_announced(request, house.limits.voices)
-        async with _seat(house):
-            upload = await read_upload(request, protocol.FILES, house.limits.voices)
+        rules = _rules(house.limits.voices)
+        check_announced(request, rules)
+        async with seat(
+            house.uploads, house.limits.voices.upload_wait_s, "other recordings are being made into voices"
+        ):
+            upload = await read_upload(request, rules)
             sample = await _add(upload, house)
     except VoiceError as error:
         return _refuse_upload(error, request)
@@ -192,17 +194,18 @@ def _refuse_upload(error: VoiceError, request: Request) -> Response:
     return response
 
 
-@asynccontextmanager
-async def _seat(house: House) -> AsyncIterator[None]:
-    """Raises Overloaded."""
-    try:
-        await asyncio.wait_for(house.uploads.acquire(), house.limits.voices.upload_wait_s)
-    except asyncio.TimeoutError:
-        raise Overloaded("other recordings are being made into voices; try again in a few seconds") from None
-    try:
-        yield
-    finally:
-        house.uploads.release()
+def _rules(limits: VoiceLimits) -> UploadRules:
+    most_mib, most_s = limits.sample_bytes // 2**20, limits.sample_max_s
+    too_large = f"a sample has at most {most_mib} MiB; {most_s:g} s of one voice are enough"
+    return UploadRules(
+        files=protocol.FILES,
+        how="send multipart/form-data with the fields audio_sample (a file) and name",
+        too_large=SampleTooLarge(too_large, field="audio_sample"),
+        file_bytes=limits.sample_bytes,
+        form_bytes=limits.form_bytes,
+        form_fields=limits.form_fields,
+        upload_s=limits.upload_s,
+    )
 
 
 async def _add(upload: Upload, house: House) -> Sample:

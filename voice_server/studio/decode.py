@@ -1,0 +1,41 @@
+"""A recording of any length as bare PCM s16le, mono: decoded, mixed and resampled piece by piece.
+
+Promises: no more than a piece is in memory; what is whole of a damaged file is decoded; the end of a recording that
+lasts longer than it may is told by the exit code, whatever its header said.
+"""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+import soxr
+
+DAMAGED, TOO_LONG = 3, 4  # exit codes
+_PIECE_S = 1.0
+
+
+def decode_to(source: BinaryIO, target: BinaryIO, rate: int, longest_s: float) -> int:
+    """The exit code."""
+    try:
+        with soundfile.SoundFile(source) as sound:
+            return _decode(sound, target, rate, longest_s)
+    except (soundfile.LibsndfileError, RuntimeError):
+        return DAMAGED
+
+
+def _decode(sound: soundfile.SoundFile, target: BinaryIO, rate: int, longest_s: float) -> int:
+    resampler, total = soxr.ResampleStream(sound.samplerate, rate, 1, dtype="float32"), 0
+    for block in sound.blocks(int(sound.samplerate * _PIECE_S), dtype="float32", always_2d=True):
+        total += len(block)
+        if total > longest_s * sound.samplerate:
+            return TOO_LONG
+        target.write(_to_pcm(resampler.resample_chunk(np.nan_to_num(block.mean(axis=1)))))
+    target.write(_to_pcm(resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True)))
+    target.flush()
+    return 0 if total else DAMAGED
+
+
+def _to_pcm(samples: np.ndarray) -> bytes:
+    return bytes(np.rint(samples.clip(-1.0, 1.0) * 32767).astype("<i2").tobytes())
