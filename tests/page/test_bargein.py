@@ -20,6 +20,17 @@ RATE = 24000
 FADE = 120  # frames: 5 ms
 LONG = "This sentence is one of very many that nobody is going to hear to its end. " * 20
 SHORT = "Something else is said now."
+ROOM_AT_PAUSES = """async () => {
+  const { player } = talk.conversation;
+  const rooms = [];
+  for (let at = 0; at < 100; at += 1) {
+    player.pause();
+    rooms.push(player.room);
+    player.resume();
+    await new Promise((resolve) => setTimeout(resolve, 7));
+  }
+  return rooms;
+}"""
 
 
 @pytest.fixture
@@ -259,3 +270,13 @@ def test_a_refused_voice_is_told_and_the_usual_one_speaks(talk: Talk) -> None:
     talk.wait_finished()
     assert talk.read("talk.problems") == ["unknown_voice"]
     assert talk.read("take.state") == "complete"
+
+
+def test_a_full_ring_takes_no_part_of_a_frame(talk: Talk) -> None:
+    """Where the listener is between two reports is reckoned, no whole number: half a frame was pushed for ever."""
+    talk.say(LONG, backend="tone")
+    wait_heard(talk, 0.5)
+    rooms = talk.page.evaluate(ROOM_AT_PAUSES)
+    assert [room for room in rooms if room != int(room)] == []
+    talk.stop()
+    talk.wait_state("idle")

@@ -98,9 +98,9 @@ export class Player extends EventTarget {
     return this.#context?.sampleRate ?? 0;
   }
 
-  /** How many frames fit into the ring now. */
+  /** How many whole frames fit into the ring now: where the listener is between two reports is reckoned. */
   get room() {
-    return this.#send ? this.#capacity - this.#waiting : 0;
+    return this.#send ? Math.floor(this.#capacity - this.#waiting) : 0;
   }
 
   /** For how many seconds the ring has been dry: a gap that is not over. */
