@@ -60,6 +60,7 @@ export class Conversation extends EventTarget {
   stop() {
     if (this.state === "idle") return;
     const take = this.take;
+    this.#feed?.close(); // what grows from here on is not for this player
     this.player.stop();
     this.#noteHeard();
     const wasLive = this.#isLive;
