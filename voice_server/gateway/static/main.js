@@ -13,6 +13,8 @@ import { mountOptions } from "./speak/options.js";
 import { mountPool } from "./pool/pool.js";
 import { mountProblems, tell } from "./kit/problems.js";
 import { mountScript } from "./speak/script.js";
+import { mountTabs } from "./kit/tabs.js";
+import { mountTalk } from "./live/talk.js";
 import { mountStudio } from "./voices/studio.js";
 import { mountTiles } from "./speak/tiles.js";
 import { mountVoices } from "./voices/voices.js";
@@ -27,18 +29,24 @@ mountProblems(place("problems"));
 const backends = new Backends(api);
 const conversation = new Conversation({ api });
 const voices = mountVoices(place("picker"), { api });
+const wanted = () => ({ backend: backends.chosen?.name ?? "", voice: voices.value(), opts: options.values() });
 const composer = mountComposer(place("composer"), {
   conversation,
-  wanted: () => ({ backend: backends.chosen?.name ?? "", voice: voices.value(), opts: options.values() }),
+  wanted,
 });
 const options = mountOptions(composer.optionsRoot);
 
 mountHeader(place("header"), { backends });
+mountTabs(place("tabs"), [
+  { id: "speak", picture: "wave" },
+  { id: "talk", picture: "mic" },
+]);
 mountWaveform(place("waveform"), conversation);
 mountScript(place("script"), conversation);
 mountTiles(place("tiles"), conversation);
 mountDownloads(place("downloads"), { conversation });
 mountStudio(place("studio"), { api, onVoice: voices.select });
+const talk = mountTalk(place("talk"), { api, backends, conversation, wanted });
 mountPool(place("pool"), { api });
 openHistory().then((history) => mountHistory(place("history"), { conversation, history }));
 
@@ -51,4 +59,4 @@ backends.addEventListener("change", () => {
 backends.refresh();
 
 /** For developers, in the console of the browser: what the page is made of. Nothing of the page uses it. */
-window.voicePage = { api, backends, composer, conversation, options, voices };
+window.voicePage = { api, backends, composer, conversation, options, talk, voices };

@@ -37,6 +37,8 @@ export const api = {
   get: (path) => request(path),
   /** @param {string} path @param {*} body FormData, Blob, or anything JSON holds @param {{type?: string}} [options] content type */
   post: (path, body, options = {}) => request(path, { method: "POST", ...encoded(body, options.type) }),
+  /** The same for an answer that is read while it comes. @returns {Promise<ReadableStream<Uint8Array>>} */
+  stream: async (path, body, signal) => (await answer(path, { method: "POST", signal, ...encoded(body) })).body,
   /** @param {string} path */
   remove: (path) => request(path, { method: "DELETE" }),
   /** @param {string} path @returns {Promise<Blob>} */

@@ -1,5 +1,5 @@
 /**
- * What the server can speak with, and which of it was chosen here.
+ * What the server can speak and listen with, and which of it was chosen here to speak.
  *
  * Promises: looks again by itself, quickly while something is not ready and rarely when all is well; never while nobody
  * sees the page. A server that is away is looked for until it is back.
@@ -13,8 +13,10 @@ const CHOSEN = "backend"; // of settings
 
 /** Events: `change`, whenever anything below has. */
 export class Backends extends EventTarget {
-  /** As GET /backends tells them, the default first. */
+  /** Those that speak, as GET /backends tells them, the default first. */
   list = [];
+  /** Those that listen. */
+  listening = [];
   /** @type {Error|null} why the server did not answer */
   away = null;
   #api;
@@ -61,7 +63,9 @@ export class Backends extends EventTarget {
   async refresh() {
     clearTimeout(this.#timer);
     try {
-      this.list = (await this.#api.get("backends")).backends;
+      const { backends } = await this.#api.get("backends");
+      this.list = backends.filter(({ kind }) => kind !== "stt");
+      this.listening = backends.filter(({ kind }) => kind === "stt");
       this.away = null;
     } catch (error) {
       this.away = error;
@@ -76,7 +80,7 @@ export class Backends extends EventTarget {
   }
 
   #tell() {
-    const now = JSON.stringify([this.#wanted, this.away?.code ?? null, this.list]);
+    const now = JSON.stringify([this.#wanted, this.away?.code ?? null, this.list, this.listening]);
     if (now === this.#shown) return; // so that nobody redraws under a finger
     this.#shown = now;
     this.dispatchEvent(new Event("change"));

@@ -37,8 +37,9 @@ export class Conversation extends EventTarget {
 
   /**
    * Says a text aloud. Call it while handling a click or a key.
-   * @param {string} text
-   * @param {{backend?: string, voice?: string, opts?: object, pace?: number|null}} [how] as for Speech.say
+   * @param {string} text empty where a `source` is still to write it
+   * @param {{backend?: string, voice?: string, opts?: object, pace?: number|null, source?: import("./relay.js").Source}} [how]
+   *   as for Speech.say
    */
   async say(text, how = {}) {
     this.stop();
@@ -50,8 +51,10 @@ export class Conversation extends EventTarget {
     playing.catch(() => {}); // told when it is awaited, if it ever is
     try {
       const ready = await this.#speech.say(text, how);
+      if (!ready) how.source?.abort();
       if (take === this.take && ready) await this.#play(take, ready, guess, playing);
     } catch (problem) {
+      how.source?.abort();
       if (take === this.take) this.#fail(problem);
     }
   }
@@ -128,7 +131,7 @@ export class Conversation extends EventTarget {
     on("audio", ({ pcm }) => this.#grow((take) => take.append(pcm)));
     on("sentence", (message) => this.#grow((take) => take.addSentence(message)));
     on("generating", (message) => this.#grow((take) => take.addSentence(message)));
-    on("typed", ({ chars }) => this.#grow((take) => (take.typedChars = chars)));
+    on("typed", ({ token }) => this.#grow((take) => take.type(token)));
     on("queued", (message) => this.#tell("queued", message));
     on("problem", (message) => this.#onProblem(message));
     on("done", () => this.#finish(this.take.frames ? "complete" : "failed"));

@@ -4,9 +4,10 @@
  * Promises: an event for each message of the server that belongs to the answer asked for last, and none that belongs to
  * an older one; connects when there is something to say, also after the server went away; at most one answer at a time.
  * Events carry the server's message as their detail: ready, queued, generating, sentence, audio {pcm}, resumed,
- * cancelled, problem, done, closed {code, wasAnswering, wasTold}, typed {chars}.
+ * cancelled, problem, done, closed {code, wasAnswering, wasTold}, typed {token}.
  */
 
+import { Relay } from "./relay.js";
 import { Typist } from "./tokens.js";
 
 const RATE = "native"; // nothing is resampled on the way: the player takes any rate
@@ -42,21 +43,19 @@ export class Speech extends EventTarget {
    * @param {string} [how.voice] empty: the backend's default
    * @param {object} [how.opts] of the backend
    * @param {number|null} [how.pace] tokens per second; null is all at once
+   * @param {import("./relay.js").Source|null} [how.source] who is still writing the text, which is passed on as it comes
    * @returns {Promise<object|null>} the server's `ready` message once typing begins; null when it was cancelled before
    * @throws what the server or api.js says when there is no connection
    */
-  async say(text, { backend = "", voice = "", opts = {}, pace = null } = {}) {
+  async say(text, { backend = "", voice = "", opts = {}, pace = null, source = null } = {}) {
     if (this.#isAnswering) this.cancel();
     const run = ++this.#run;
     const ready = await this.#connected(backend, run);
     if (run !== this.#run) return null;
     [this.#isAnswering, this.#wasTold, this.#texts] = [true, false, newTexts()];
     this.#send({ voice, opts });
-    this.#typist = new Typist(text.toWellFormed?.() ?? text, {
-      pace,
-      send: (token, isLast) => this.#type(token, isLast),
-      mayType: () => this.#hasRoom,
-    });
+    const how = { pace, send: (token, isLast) => this.#type(token, isLast), mayType: () => this.#hasRoom };
+    this.#typist = source ? new Relay(source, how) : new Typist(text.toWellFormed?.() ?? text, how);
     this.#typist.start();
     return ready;
   }
@@ -90,7 +89,7 @@ export class Speech extends EventTarget {
     this.#texts.sent += token.length;
     this.#send(isLast ? { token, done: true } : { token });
     this.#watchForStall();
-    this.#tell("typed", { chars: this.#texts.sent });
+    this.#tell("typed", { token });
   }
 
   get #hasRoom() {

@@ -81,6 +81,12 @@ export class Take {
     this.#noteOnset();
   }
 
+  /** So much more of the text was sent; one that is still being written grows by it. @param {string} token */
+  type(token) {
+    this.typedChars += token.length;
+    if (this.typedChars > this.text.length) this.text += token;
+  }
+
   /** @param {Int16Array} pcm */
   append(pcm) {
     if (this.#onset < 0) this.#findOnset(pcm);

@@ -68,3 +68,9 @@ export function unitsOf(text, characters) {
   for (let at = 0; at < characters && units < text.length; at += 1) units += text.codePointAt(units) > 0xffff ? 2 : 1;
   return units;
 }
+
+/** How much of its text was heard before it was cut off, in the words of the server; null where it was not, or nobody knows. */
+export function heardChars({ text, spokenText, state }) {
+  if (spokenText === null || (spokenText === "" && state === "complete")) return null;
+  return text.length - text.trimStart().length + spokenText.trim().length;
+}

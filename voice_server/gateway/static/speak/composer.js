@@ -78,11 +78,11 @@ function button(kind, id, symbol, key, more = {}) {
   return el("button", attributes, icon(symbol), el("span", { "data-i18n": key }));
 }
 
-/** The page's own keys; in a dialog, another form or a list they belong to it. */
+/** The page's own keys while this is shown; in a dialog, another form or a list they belong to it. */
 function listenToKeys(own, say, stop) {
   document.addEventListener("keydown", (event) => {
     const form = event.target.closest?.("form") ?? own;
-    if (form !== own || document.querySelector("dialog[open]")) return;
+    if (form !== own || !own.checkVisibility() || document.querySelector("dialog[open]")) return;
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
       event.preventDefault();
       say();

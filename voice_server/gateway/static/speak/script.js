@@ -10,7 +10,7 @@ import { el, put } from "../kit/dom.js";
 import { onFrames } from "../kit/frames.js";
 import { onLanguage, t, translate } from "../kit/i18n.js";
 import { ScriptText } from "./script-text.js";
-import { heardNow } from "../sound/timeline.js";
+import { heardChars, heardNow } from "../sound/timeline.js";
 
 const SCROLLS = ["wheel", "touchmove", "pointerdown", "keydown"]; // what people do it with
 const MARGIN = 0.25; // of the height, above and below what is heard
@@ -64,12 +64,6 @@ function drawAll(parts, text, view, take, headS, cut) {
   text.draw(take, headS, cut);
   put(parts.status, statusOf(take, headS, cut));
   announce(parts.live, view, take, headS);
-}
-
-/** How much of its text was heard before it was cut off, in the words of the server; null where it was not, or nobody knows. */
-function heardChars({ text, spokenText, state }) {
-  if (spokenText === null || (spokenText === "" && state === "complete")) return null;
-  return text.length - text.trimStart().length + spokenText.trim().length;
 }
 
 function statusOf(take, headS, cut) {

@@ -1,8 +1,9 @@
 /**
- * The microphone, as it hears: no echo canceller, no noise gate, no gain that moves, all of which spoil a voice.
+ * The microphone, as it hears unless somebody wants otherwise: no echo canceller, no noise gate, no gain that moves, all
+ * of which spoil a voice.
  *
  * Promises: nothing is kept before `start()`; the device is let go of by `close()`, whatever happened before. Events:
- * `heard` {peak, seconds} for every block; `full` when the recording has reached its longest.
+ * `heard` {block, peak, seconds} for every block; `full` when the recording has reached its longest.
  */
 
 import { encodeWav } from "../sound/wav.js";
@@ -22,11 +23,12 @@ export class Microphone extends EventTarget {
   /**
    * Asks for the microphone; call it in a click.
    * @param {number} mostS the longest recording, seconds
+   * @param {MediaTrackConstraints} [wanted] what the browser may do to the sound
    * @returns {Promise<Microphone>} rejects with NoMicrophone
    */
-  static async open(mostS) {
+  static async open(mostS, wanted = RAW) {
     if (!navigator.mediaDevices || !window.AudioWorkletNode) throw new NoMicrophone("insecure");
-    const microphone = new Microphone(mostS);
+    const microphone = new Microphone(mostS, wanted);
     try {
       await microphone.connect();
     } catch (error) {
@@ -36,15 +38,16 @@ export class Microphone extends EventTarget {
     return microphone;
   }
 
-  constructor(mostS) {
+  constructor(mostS, wanted) {
     super();
     this.mostS = mostS;
+    this.wanted = wanted;
     this.blocks = null; // of the recording, while there is one
     this.samples = 0;
   }
 
   async connect() {
-    this.stream = await navigator.mediaDevices.getUserMedia({ audio: RAW });
+    this.stream = await navigator.mediaDevices.getUserMedia({ audio: this.wanted });
     this.context = new AudioContext();
     await this.context.audioWorklet.addModule(new URL("./worklets/recorder.js", import.meta.url));
     this.recorder = new AudioWorkletNode(this.context, "recorder", { channelCount: 1, channelCountMode: "explicit" });
@@ -56,7 +59,7 @@ export class Microphone extends EventTarget {
   hear(block) {
     if (this.blocks) this.keep(block);
     const peak = block.reduce((most, sample) => Math.max(most, Math.abs(sample)), 0);
-    this.dispatchEvent(new CustomEvent("heard", { detail: { peak, seconds: this.seconds } }));
+    this.dispatchEvent(new CustomEvent("heard", { detail: { block, peak, seconds: this.seconds } }));
     if (this.blocks && this.seconds >= this.mostS) this.dispatchEvent(new Event("full"));
   }
 

@@ -1,0 +1,46 @@
+/**
+ * Whether somebody speaks, by loudness alone.
+ *
+ * Promises: pure; a click is no speech and a breath between two words is no end of it: on after 120 ms that are loud
+ * enough, off after 220 ms that are soft enough, and what lies between the two levels changes nothing.
+ */
+
+const ON = 0.02; // RMS of full scale, -34 dBFS
+const OFF = 0.01; // -40 dBFS
+const MIN_SPEAK_S = 0.12;
+const MIN_SILENCE_S = 0.22;
+
+export class Activity {
+  isSpeaking = false;
+  level = 0; // RMS of the newest block
+  #sampleRate;
+  #againstS = 0; // how long it has sounded otherwise than `isSpeaking` says
+
+  /** @param {number} sampleRate Hz */
+  constructor(sampleRate) {
+    this.#sampleRate = sampleRate;
+  }
+
+  /** @param {Float32Array} block @returns {boolean} whether somebody speaks now */
+  push(block) {
+    this.level = rms(block);
+    const isAgainst = this.isSpeaking ? this.level < OFF : this.level >= ON;
+    const isFor = this.isSpeaking ? this.level >= OFF : this.level < OFF;
+    if (isAgainst) this.#againstS += block.length / this.#sampleRate;
+    else if (isFor) this.#againstS = 0;
+    if (this.#againstS >= (this.isSpeaking ? MIN_SILENCE_S : MIN_SPEAK_S)) this.#turn();
+    return this.isSpeaking;
+  }
+
+  #turn() {
+    this.isSpeaking = !this.isSpeaking;
+    this.#againstS = 0;
+  }
+}
+
+/** @param {Float32Array} block */
+export function rms(block) {
+  let sum = 0;
+  for (const sample of block) sum += sample * sample;
+  return block.length ? Math.sqrt(sum / block.length) : 0;
+}
