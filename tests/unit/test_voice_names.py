@@ -103,3 +103,30 @@ def test_the_refusal_lists_a_few_voices_that_would_do():
 def test_a_backend_without_voices_has_no_default():
     with pytest.raises(UnknownVoice, match="has none"):
         resolve("", [], {})
+
+
+@pytest.mark.parametrize(
+    ("name", "voice"),
+    [
+        ("a(2)+b(1)", "a(2)+b(1)"),
+        ("a+b", "a+b"),
+        ("a(0.5)+b", "a(0.5)+b"),
+        ("alloy(2)+b", "a(2)+b"),
+        ("a", "a"),
+        ("a+", "plus"),
+        ("+".join("a" * 8), "+".join("a" * 8)),
+    ],
+)
+def test_a_blend_is_a_voice_where_the_engine_blends(name, voice):
+    assert resolve(name, ["a", "b", "plus"], {"alloy": "a", "a+": "plus"}, blends=True) == voice
+
+
+@pytest.mark.parametrize("name", ["a+c", "a(2)+", "+a", "a(-1)+b", "a(99999)+b", "a()+b", "a(1)(2)", "+".join("a" * 9)])
+def test_what_is_no_blend_of_known_voices_is_no_voice(name):
+    with pytest.raises(UnknownVoice):
+        resolve(name, ["a", "b"], {}, blends=True)
+
+
+def test_an_engine_that_cannot_blend_knows_no_blends():
+    with pytest.raises(UnknownVoice):
+        resolve("a(2)+b(1)", ["a", "b"], {})

@@ -138,7 +138,7 @@ def _load(model: Path, config: Any, threads: int) -> Any:
     try:
         session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001  # its exceptions have no common class
-        raise BackendError("bad_config", f"{model} is no ONNX model: {error}") from error
+        raise BackendError("unknown_voice", f"the voice {model.stem} is damaged: {error}") from error
     return PiperVoice(session=session, config=config)
 
 

@@ -246,6 +246,7 @@ class OptionLimits:
 class VoiceLimits:
     name_chars: int = 64
     listed: int = 8  # voices named in an error message
+    blended: int = 8  # voices in one blend: more are a noise of voices
     sample_bytes: int = 20 * 2**20  # of a voice sample's file; it is hashed whole
     sample_min_s: float = 1.0
     sample_max_s: float = 30.0  # longer references cost memory and bring nothing

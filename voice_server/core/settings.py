@@ -62,6 +62,7 @@ class BackendConfig:
     languages: tuple[str, ...] = ("en",)  # of its voices, as in de or en-GB: some clients offer voices by language
     licence: str = ""  # of engine and weights, for people: what GET /backends tells
     tags: tuple[str, ...] = ()  # that the engine understands in a text, as in [laugh]
+    blends: bool = False  # a voice may be a blend of its own, as in a(2)+b(1)
     streams: bool = False  # audio comes while the sentence is rendered, not when it is whole
     needs: Needs = Needs()
     warmup_text: str = "Ready."  # rendered once while loading; "" skips the warm-up

@@ -6,6 +6,7 @@ that was built by scanning, never a part of a path.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 
@@ -14,6 +15,7 @@ from voice_server.core.limits import VoiceLimits
 
 _LIMITS = VoiceLimits()
 _INNER = " +-._"  # also allowed, but not as the first character; "+" is how engines write a blend
+_BLENDED = re.compile(r"([^()+]+)(\(\d{1,4}(?:\.\d{1,4})?\))?")  # a voice of a blend, and its weight
 _RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{number}" for port in ("COM", "LPT") for number in range(10))}
 
 
@@ -29,17 +31,27 @@ def is_voice_name(name: str) -> bool:
     )
 
 
-def resolve(name: str, voices: Sequence[str], aliases: Mapping[str, str]) -> str:
+def resolve(name: str, voices: Sequence[str], aliases: Mapping[str, str], blends: bool = False) -> str:
     """The voice that `name` stands for: itself, what its alias points to, or the first voice for "".
 
-    Raises UnknownVoice, which lists a few that would do.
+    With `blends` also "a(2)+b(1)", where the engine can blend voices. Raises UnknownVoice, which lists a few that
+    would do.
     """
     if not name and voices:
         return voices[0]
     voice = name if name in voices else aliases.get(name, name)
     if voice in voices:
         return voice
+    if blends and (parts := _blended(name)):
+        return "+".join(resolve(part[1], voices, aliases) + (part[2] or "") for part in parts)
     raise UnknownVoice(f"{_quote(name)}; {_known(voices)}", field="voice")
+
+
+def _blended(name: str) -> list[re.Match[str]]:
+    """The voices of a blend with their weights; none if it is no blend."""
+    parts = name.split("+", _LIMITS.blended - 1)  # what is left over stays with the last, which is none then
+    found = [match for part in parts if (match := _BLENDED.fullmatch(part))]
+    return found if len(found) == len(parts) else []
 
 
 def _is_letter_or_digit(char: str, categories: str) -> bool:

@@ -63,7 +63,7 @@ class Backend:
         """
         if not self.pool.ready:
             return name or self.config.voice
-        return voice_names.resolve(name or self._default, self.voices, self.aliases)
+        return voice_names.resolve(name or self._default, self.voices, self.aliases, self.config.blends)
 
     @property
     def aliases(self) -> dict[str, str]:

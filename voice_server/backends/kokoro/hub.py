@@ -13,7 +13,7 @@ from voice_server.worker.adapter import BackendError
 
 REPOSITORY = "onnx-community/Kokoro-82M-v1.0-ONNX"
 _TIMEOUT_S = 30.0
-_MOST_BYTES = 16 << 20  # a pack is 0.5 MB
+_PACK_BYTES = 510 * 256 * 4
 
 
 def fetch_pack(name: str, repository: str, report: Callable[[str], None]) -> Path:
@@ -29,13 +29,16 @@ def _download(name: str, repository: str) -> bytes:
     hub = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
     try:
         with urllib.request.urlopen(f"{hub}/{repository}/resolve/main/voices/{name}.bin", timeout=_TIMEOUT_S) as answer:
-            return bytes(answer.read(_MOST_BYTES))
+            content = bytes(answer.read(_PACK_BYTES + 1))
     except urllib.error.HTTPError as error:
         raise BackendError("bad_config", f"{repository} on the hub has no voice {name} ({error.code})") from error
     except OSError as error:
         advice = f"put {name}.bin into the folder that the option voices_dir names"
         message = f"the voice {name} is not here and the hub cannot be reached: {advice}"
         raise BackendError("bad_config", message, retryable=True) from error
+    if len(content) != _PACK_BYTES:  # a page to sign in at, or a download that broke off
+        raise BackendError("bad_config", f"what the hub gave for the voice {name} is no voice pack", retryable=True)
+    return content
 
 
 def _store(path: Path, content: bytes) -> None:

@@ -26,17 +26,15 @@ _PART = re.compile(r"([^()+\s]+)(?:\((\d{1,4}(?:\.\d{1,4})?)\))?")
 
 
 class Packs:
-    """The voices by name; a blend is made once."""
+    """The voices by name. Blends are not kept: clients may think of any number, and one is made in no time."""
 
     def __init__(self, packs: Dict[str, Style]) -> None:
         self.names = list(packs)
-        self._styles = dict(packs)
+        self._styles = packs
 
     def style(self, voice: str) -> Style:
         """The vectors of a voice or blend, of shape (lengths, 256). Raises BackendError("unknown_voice")."""
-        if voice not in self._styles:
-            self._styles[voice] = self._blend(voice)
-        return self._styles[voice]
+        return self._styles[voice] if voice in self._styles else self._blend(voice)
 
     def _blend(self, voice: str) -> Style:
         parts = blend_parts(voice)
@@ -47,7 +45,7 @@ class Packs:
             raise BackendError("unknown_voice", f"{wrong}; kokoro has {', '.join(self.names)}")
         length = min(len(self._styles[name]) for name, _ in parts)
         weighted = [self._styles[name][:length] * np.float32(weight / total) for name, weight in parts]
-        return np.sum(weighted, axis=0, dtype=np.float32)
+        return np.asarray(sum(weighted), np.float32)
 
 
 def blend_parts(voice: str) -> List[Tuple[str, float]]:
