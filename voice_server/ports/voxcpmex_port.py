@@ -167,8 +167,9 @@ class _Bridge:
             raise UnknownLora(
                 "an adapter lies in the folder that the backend's option `loras` names", field="lora_path"
             )
+        count = await asyncio.to_thread(_count_tensors, adapter / _WEIGHTS)
         await make_default(self._backend, adapter.name)
-        return await asyncio.to_thread(_count_tensors, adapter / _WEIGHTS)
+        return count
 
 
 def _raising(take: Callable[[Event], Awaitable[None]]) -> Callable[[Event], Awaitable[None]]:
