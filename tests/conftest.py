@@ -53,6 +53,12 @@ def piper_python() -> Path:
     return _shipped_python("piper")
 
 
+@pytest.fixture(scope="session")
+def whisper_python() -> Path:
+    """With the weights of tiny.en, English."""
+    return _shipped_python("whisper-tiny")
+
+
 def _shipped_python(backend: str) -> Path:
     return VenvStore().build(backend, load_config(None).backends[backend].venv, report=print)
 
