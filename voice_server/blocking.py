@@ -103,11 +103,18 @@ class _LoopThread:
             tasks.append(self._loop.create_task(coroutine))
             tasks[0].add_done_callback(lambda _: ended.set_result(None))
 
-        self._call(begin, coroutine)
+        def cancel() -> None:
+            if tasks:
+                tasks[0].cancel()
+            else:  # Ctrl-C came before it began
+                coroutine.close()
+                ended.set_result(None)
+
         try:
+            self._call(begin, coroutine)
             ended.result()
-        except BaseException:
-            self._loop.call_soon_threadsafe(lambda: tasks[0].cancel())
+        except KeyboardInterrupt:
+            self._loop.call_soon_threadsafe(cancel)
             ended.result()
             raise
         return tasks[0].result()
