@@ -213,7 +213,8 @@ async def serve(options: ServeOptions, report: Announce) -> None:
             report(f"listening on {url}")
         start = starting_point(main, options, gpu_advice(config, [*house.backends], gpus.gpus, gpus.reason))
         reasons = {choice.config.name: choice.reason for choice in choices}
-        announcing = asyncio.create_task(Announcer(start, reasons, report, options.opens_browser).run(started.backends))
+        announcer = Announcer(start, reasons, report, options.opens_browser)
+        announcing = asyncio.create_task(announcer.run(started.backends, started.recognisers))
         try:
             await server.serve(sockets=[port.listener for port in ports if port.name != WYOMING])
         finally:

@@ -58,6 +58,8 @@ class BackendStatus:
     deadline_misses: int
     workers: tuple[WorkerStatus, ...]
     streams: tuple[StreamStatus, ...]
+    kind: str = "tts"  # it speaks; "stt": it listens, its renders are hearings, and it has no streams
+    waiting: int = 0  # hearings in line for a seat
 
     @property
     def ahead_s(self) -> float:

@@ -47,7 +47,7 @@ class House:
         self.uploads = asyncio.Semaphore(limits.voices.uploads)
         self.transcriptions = asyncio.Semaphore(limits.transcriptions.at_once)
         self.previews = Previews(limits.voices.preview_cache_bytes)
-        self.metrics = Metrics(lambda: map(look, backends))
+        self.metrics = Metrics(lambda: map(look, self.all))
         for backend in backends:
             backend.measures = self.metrics.of(backend.name)
         self._opened_at = time.monotonic()
@@ -59,6 +59,11 @@ class House:
         if name not in self.backends:
             raise UnknownBackend(f"this server runs {', '.join(self.backends)}", field="backend")
         return self.backends[name]
+
+    @property
+    def all(self) -> list[Backend | Recogniser]:
+        """Those that speak, the default one first, and those that listen."""
+        return [*self.backends.values(), *self.recognisers.values()]
 
     @property
     def voices(self) -> VoiceStore:
@@ -83,7 +88,7 @@ class House:
     @property
     def status(self) -> ServerStatus:
         uptime_s = time.monotonic() - self._opened_at
-        return ServerStatus(__version__, uptime_s, self.is_draining, tuple(map(look, self.backends.values())))
+        return ServerStatus(__version__, uptime_s, self.is_draining, tuple(map(look, self.all)))
 
     # Shutting down
 

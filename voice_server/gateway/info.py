@@ -14,7 +14,9 @@ from voice_server.gateway.house import House
 from voice_server.gateway.openapi import told
 from voice_server.gateway.security import error_response
 from voice_server.observe import CONTENT_TYPE
+from voice_server.pool.pool import Pool
 from voice_server.stream.backend import Backend
+from voice_server.stream.recogniser import Recogniser
 
 
 async def index(request: Request) -> JSONResponse:
@@ -43,23 +45,50 @@ async def voices(request: Request) -> Response:
 
 
 async def backends(request: Request) -> JSONResponse:
-    """Each backend with its options, its voices and its workers."""
+    """Each backend, what it can, and its workers: those that speak, the default first, then those that listen."""
     house: House = request.app.state.house
-    return JSONResponse({"backends": [_describe(backend) for backend in house.backends.values()]})
+    return JSONResponse({"backends": [_describe(backend) for backend in house.all]})
 
 
-def _describe(backend: Backend) -> dict[str, Any]:
+def _describe(backend: Backend | Recogniser) -> dict[str, Any]:
+    config, pool = backend.config, backend.pool
     return {
         "name": backend.name,
-        "ready": backend.pool.is_ready,
-        "problem": backend.pool.problem,
+        "kind": config.kind,
+        "state": _state(pool),
+        "ready": pool.is_ready,
+        "problem": pool.problem,
         "sample_rate": backend.sample_rate,
+        "licence": config.licence,
+        **(_hears(backend) if isinstance(backend, Recogniser) else _speaks(backend)),
+        "options": {name: asdict(spec) for name, spec in config.opts.items()},
+        "workers": [asdict(slot) for slot in pool.slots],
+    }
+
+
+def _state(pool: Pool[Any]) -> str:
+    """In one word: ready, loading or broken."""
+    if pool.is_ready:
+        return "ready"
+    return "loading" if any(slot.may_recover for slot in pool.slots) else "broken"
+
+
+def _speaks(backend: Backend) -> dict[str, Any]:
+    return {
+        "languages": list(backend.config.languages),
         "voices": backend.voices,
         "voice": _default_voice(backend),
         "can_clone": backend.pool.ready is not None and backend.pool.ready.can_clone,
-        "options": {name: asdict(spec) for name, spec in backend.config.opts.items()},
-        "workers": [asdict(slot) for slot in backend.pool.slots],
+        "streams": backend.config.streams,
+        "tags": list(backend.config.tags),
+        "lora": backend.lora_folder is not None,
     }
+
+
+def _hears(recogniser: Recogniser) -> dict[str, Any]:
+    """All of them tell text while they listen."""
+    nothing: dict[str, Any] = {"voices": [], "voice": "", "can_clone": False, "tags": [], "lora": False}
+    return {"languages": recogniser.languages, "streams": True, **nothing}
 
 
 def _default_voice(backend: Backend) -> str:
@@ -95,4 +124,5 @@ async def ready(request: Request) -> JSONResponse:
     if problem:
         return JSONResponse({"status": "not ready", "reason": problem}, status_code=503)
     able = [backend.name for backend in house.backends.values() if backend.pool.is_ready]
-    return JSONResponse({"status": "ready", "backends": able})
+    listening = [recogniser.name for recogniser in house.recognisers.values() if recogniser.pool.is_ready]
+    return JSONResponse({"status": "ready", "backends": able, "listening": listening})

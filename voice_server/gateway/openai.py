@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from voice_server.core.audio import pcm
 from voice_server.core.doors import openai_protocol as protocol
+from voice_server.core.doors import transcriptions_protocol
 from voice_server.core.errors import UnknownVoice, VoiceError
 from voice_server.core.text import captions
 from voice_server.gateway.bodies import read_body
@@ -61,9 +62,9 @@ async def subtitles(request: Request) -> Response:
 
 
 async def models(request: Request) -> Response:
-    """The backends as models, and OpenAI's names for the default one."""
+    """The backends as models, and OpenAI's names for the default ones."""
     house: House = request.app.state.house
-    return JSONResponse(protocol.model_list(list(house.backends)))
+    return JSONResponse(protocol.model_list(list(house.backends), _listeners(house)))
 
 
 async def model(request: Request) -> Response:
@@ -71,10 +72,16 @@ async def model(request: Request) -> Response:
     house: House = request.app.state.house
     name = request.path_params["model"]
     try:
-        protocol.backend_of(name, house.backends)
+        if name not in _listeners(house):
+            protocol.backend_of(name, house.backends)
     except VoiceError as error:
         return refuse(error)
     return JSONResponse(protocol.model_of(name))
+
+
+def _listeners(house: House) -> list[str]:
+    """The models of POST /v1/audio/transcriptions."""
+    return [*house.recognisers, *transcriptions_protocol.MODELS] if house.recognisers else []
 
 
 def refuse(error: VoiceError) -> Response:

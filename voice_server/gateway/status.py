@@ -1,4 +1,4 @@
-"""One look at a backend: what its slots, its scheduler and its streams each know, put together.
+"""One look at a backend: what its slots, its scheduler or switchboard, and its streams each know, put together.
 
 Costs nothing until somebody looks. No text of a client is in it.
 """
@@ -12,11 +12,25 @@ from voice_server.core.scheduling.snapshot import RenderState, StreamState, Work
 from voice_server.core.status import BackendStatus, RenderStatus, StreamStatus, WorkerStatus, stream_state
 from voice_server.pool.supervisor import SlotStatus
 from voice_server.stream.backend import Backend
+from voice_server.stream.recogniser import Recogniser
+from voice_server.wire.messages import STT
 
 _NOBODY = Listening(NoMeasures())
 
 
-def look(backend: Backend) -> BackendStatus:
+def look(backend: Backend | Recogniser) -> BackendStatus:
+    return _look_listening(backend) if isinstance(backend, Recogniser) else _look_speaking(backend)
+
+
+def _look_listening(recogniser: Recogniser) -> BackendStatus:
+    pool = recogniser.pool
+    seats = pool.ready.capacity if pool.ready else 0
+    known = WorkerState(name="", capacity=seats, open=[], rtf=None, first_chunk_s=None)
+    workers = tuple(_worker(slot, known if slot.state == "ready" else None, []) for slot in pool.slots)
+    return BackendStatus(recogniser.name, 0, workers, (), kind=STT, waiting=pool.dispatcher.waiting)
+
+
+def _look_speaking(backend: Backend) -> BackendStatus:
     pool = backend.pool.dispatcher.snapshot()
     known = {worker.name: worker for worker in pool.workers}
     renders = [_render(backend, render) for render in pool.renders]

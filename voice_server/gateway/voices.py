@@ -15,12 +15,22 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 
 from voice_server.core.audio.repeats import RepeatKey
-from voice_server.core.doors import openai_protocol
+from voice_server.core.doors import openai_protocol, transcriptions_protocol
 from voice_server.core.doors import voices_protocol as protocol
-from voice_server.core.errors import SampleTooLarge, SlowClient, TextTooLong, Unauthorized, UnknownVoice, VoiceError
+from voice_server.core.doors.transcriptions_protocol import Asked
+from voice_server.core.errors import (
+    BadMessage,
+    SampleTooLarge,
+    SlowClient,
+    TextTooLong,
+    Unauthorized,
+    UnknownVoice,
+    VoiceError,
+)
 from voice_server.core.limits import VoiceLimits
 from voice_server.core.text.preview_texts import preview_text
 from voice_server.gateway.encoders import encode_whole
+from voice_server.gateway.file_hearing import heard_whole
 from voice_server.gateway.house import House
 from voice_server.gateway.openapi import told
 from voice_server.gateway.security import address_of
@@ -35,7 +45,7 @@ _NOBODY_READS = 499  # nginx's status for a client that left
 _FORM = {
     "audio_sample": "the sound, a file; also as `file`",
     "name": "of the voice",
-    "transcript": "the words of the sound; also as `ref_text`",
+    "transcript": "the words of the sound; also as `ref_text`. `auto`: those that a backend hears which listens",
     "language": "as a BCP 47 tag",
     "consent": "of the person who speaks",
     "licence": "of the sound; also as `license`",
@@ -71,12 +81,13 @@ async def create(request: Request) -> Response:
             house.uploads, house.limits.voices.upload_wait_s, "other recordings are being made into voices"
         ):
             upload = await read_upload(request, rules)
-            sample = await _add(upload, house)
+            sample, proposed = await _make(upload, house)
     except VoiceError as error:
         return _refuse_upload(error, request)
     except ClientDisconnect:
         return Response(status_code=_NOBODY_READS)
-    return JSONResponse(protocol.created(_told(house, sample), int(time.time())))
+    voice = _told(house, sample) | ({} if proposed is None else {"proposed_transcript": proposed})
+    return JSONResponse(protocol.created(voice, int(time.time())))
 
 
 async def delete(request: Request) -> Response:
@@ -208,10 +219,39 @@ def _rules(limits: VoiceLimits) -> UploadRules:
     )
 
 
-async def _add(upload: Upload, house: House) -> Sample:
+async def _make(upload: Upload, house: House) -> tuple[Sample, str | None]:
+    """The voice, and what its words seem to be where nobody has said it. Raises what `_add` raises."""
+    transcript = protocol.field(upload.fields, "transcript")
+    if transcript not in ("", protocol.AUTO):
+        return await _add(upload, house, transcript), None
+    if transcript and not house.recognisers:
+        raise BadMessage("no backend listens here: send the transcript itself", field="transcript")
+    sample = await _add(upload, house, "")
+    proposed = await _proposed(house, sample)
+    if transcript and proposed:
+        sample = await _add(upload, house, proposed)
+    return sample, proposed
+
+
+async def _proposed(house: House, sample: Sample) -> str | None:
+    """None where nobody can tell: a voice is not lost for that."""
+    try:
+        recogniser = house.recogniser("")
+        await until_ready(recogniser, house.limits)
+        asked = Asked(language=sample.about.language)
+        options = transcriptions_protocol.options_of(asked, recogniser.config.opts, recogniser.languages)
+        sound = await asyncio.to_thread(sample.path.read_bytes)
+        hearing = heard_whole(recogniser, house.limits, sound, options)
+        text = (await asyncio.wait_for(hearing, house.limits.transcriptions.proposal_s)).text
+    except (VoiceError, OSError, asyncio.TimeoutError):
+        return None
+    return text[: house.limits.voices.transcript_chars]
+
+
+async def _add(upload: Upload, house: House, transcript: str) -> Sample:
     """Raises BadMessage, VoiceExists, BadSample and SampleTooLarge."""
     protocol.check_form(upload.fields)
-    name, transcript = protocol.field(upload.fields, "name"), protocol.field(upload.fields, "transcript")
+    name = protocol.field(upload.fields, "name")
     protocol.check_name(name, _engines(house))
     about = About(
         language=protocol.field(upload.fields, "language"),

@@ -24,7 +24,9 @@ from voice_server.core.errors import BackendUnavailable
 from voice_server.core.limits import TerminalLimits
 from voice_server.pool.pool import Pool
 from voice_server.stream.backend import Backend
+from voice_server.stream.recogniser import Recogniser
 from voice_server.terminal.welcome import Speaking, Start, silence, welcome
+from voice_server.wire.messages import Ready
 
 Announce = Callable[[str | Text], None]
 
@@ -50,26 +52,39 @@ class Announcer:
     limits: TerminalLimits = field(default_factory=TerminalLimits)
     has_welcomed: bool = False
 
-    async def run(self, backends: Sequence[Backend]) -> None:
+    async def run(self, backends: Sequence[Backend], recognisers: Sequence[Recogniser] = ()) -> None:
         """Ends when each backend has become ready or has failed."""
-        await asyncio.gather(*(self._follow(backend) for backend in backends))
+        listening = (self._follow_listener(recogniser) for recogniser in recognisers)
+        await asyncio.gather(*(self._follow(backend) for backend in backends), *listening)
         if not self.has_welcomed:
             self.report(silence(self.start))
 
     async def _follow(self, backend: Backend) -> None:
-        telling = asyncio.create_task(self._tell_stages(backend.pool))
-        try:
-            ready = await backend.pool.until_ready()
-        except BackendUnavailable:
-            self.report(f"{backend.name} cannot speak: {backend.pool.problem}")
+        ready = await self._until_ready(backend.pool, "speak")
+        if ready is None:
             return
-        finally:
-            telling.cancel()
         voices = "1 voice" if len(ready.voices) == 1 else f"{len(ready.voices)} voices"
         self.report(f"{backend.name} is ready: {voices}, {ready.sample_rate} Hz")
         if not self.has_welcomed:
             self.has_welcomed = True
             self._welcome(backend, can_clone=ready.can_clone)
+
+    async def _follow_listener(self, recogniser: Recogniser) -> None:
+        ready = await self._until_ready(recogniser.pool, "listen")
+        if ready is not None:
+            languages = "1 language" if len(ready.languages) == 1 else f"{len(ready.languages)} languages"
+            self.report(f"{recogniser.name} is ready: it listens, {languages}")
+
+    async def _until_ready(self, pool: Pool[Any], purpose: str) -> Ready | None:
+        """None when it has failed, which is said."""
+        telling = asyncio.create_task(self._tell_stages(pool))
+        try:
+            return await pool.until_ready()
+        except BackendUnavailable:
+            self.report(f"{pool.name} cannot {purpose}: {pool.problem}")
+            return None
+        finally:
+            telling.cancel()
 
     async def _tell_stages(self, pool: Pool[Any]) -> None:
         """What takes longer than a look: the download of a model may take an hour."""

@@ -20,6 +20,7 @@ from voice_server.core.limits import StreamLimits, TerminalLimits
 from voice_server.core.status import BackendStatus, RenderStatus, ServerStatus, StreamStatus, WorkerStatus
 from voice_server.terminal.asking import ask
 from voice_server.terminal.session import CannotConnect
+from voice_server.wire.messages import STT
 
 STYLES = {
     "ready": "green",
@@ -90,6 +91,11 @@ def _title(status: ServerStatus) -> Text:
 
 def _summary(backend: BackendStatus) -> Text:
     ready = sum(worker.state == "ready" for worker in backend.workers)
+    if backend.kind == STT:
+        told = [f"{ready} of {len(backend.workers)} workers ready", f"{backend.open_renders} hearings open"]
+        return Text.assemble(
+            (_clean(backend.name), "bold cyan"), "  ", " · ".join([*told, f"{backend.waiting} waiting"])
+        )
     states = [stream.state for stream in backend.streams]
     told = [
         f"{ready} of {len(backend.workers)} workers ready",

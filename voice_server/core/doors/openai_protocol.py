@@ -167,8 +167,8 @@ def _sse(message: dict[str, Any]) -> bytes:
 # Lists
 
 
-def model_list(backends: Sequence[str]) -> dict[str, Any]:
-    return {"object": "list", "data": [model_of(name) for name in dict.fromkeys([*backends, *MODELS])]}
+def model_list(backends: Sequence[str], listeners: Sequence[str] = ()) -> dict[str, Any]:
+    return {"object": "list", "data": [model_of(name) for name in dict.fromkeys([*backends, *MODELS, *listeners])]}
 
 
 def model_of(name: str) -> dict[str, Any]:

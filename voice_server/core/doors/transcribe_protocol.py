@@ -24,6 +24,7 @@ Format = Literal["s16le", "f32le"]
 SESSION_RATE = 16_000
 _SAMPLE_BYTES = {"s16le": 2, "f32le": 4}
 _POLICY = "drop_newest"
+_ANY_LANGUAGE = "auto"
 _encoder = msgspec.json.Encoder()
 
 
@@ -124,7 +125,7 @@ def options_of(
 
     A language is said as a tag such as `en` or `en-GB`; an engine that hears only one has no option for it.
     """
-    spoken = _known_language(language, languages) if language else ""
+    spoken = _known_language(language, languages) if language not in ("", _ANY_LANGUAGE) else ""
     return ({"language": spoken} if spoken and "language" in known else {}) | dict(opts)
 
 

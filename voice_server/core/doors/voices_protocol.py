@@ -14,6 +14,7 @@ from voice_server.core.limits import VoiceLimits
 from voice_server.core.voice_names import is_voice_name
 
 FILES = ("audio_sample", "file")  # OpenAI's name for the sound, and curl users'
+AUTO = "auto"  # for a transcript: what is heard
 ENGINE, SAMPLE = "engine", "sample"
 _OBJECT = "audio.voice"
 _SPELLINGS = {"transcript": ("transcript", "ref_text"), "licence": ("licence", "license")}
