@@ -324,6 +324,28 @@ async def test_a_sentence_stays_whole_while_all_workers_are_busy(tone_python: Pa
         talk.stream.close()
 
 
+# Tags
+
+
+async def test_a_tag_that_the_engine_does_not_understand_is_named_and_not_spoken(tone_python: Path) -> None:
+    async with talking(tone_python) as talk:
+        talk.stream.push("Well [sigh] yes. [Laugh]")
+        talk.stream.finish()
+        events = await talk.answer()
+    told = [event for event in events if isinstance(event, SentenceAccepted)]
+    assert told == [SentenceAccepted(0, "Well [sigh] yes.", ("sigh",)), SentenceAccepted(1, "[Laugh]", ("laugh",))]
+    assert heard(events) == tone_bytes("Well yes.")
+
+
+async def test_a_tag_that_the_engine_understands_reaches_it(tone_python: Path) -> None:
+    async with talking(tone_python, config=replace(tone_config(), tags=("sigh",))) as talk:
+        talk.stream.push("Well [SIGH] yes.")
+        talk.stream.finish()
+        events = await talk.answer()
+    assert events[0] == SentenceAccepted(0, "Well [SIGH] yes.")
+    assert heard(events) == tone_bytes("Well [sigh] yes.")
+
+
 # In line
 
 

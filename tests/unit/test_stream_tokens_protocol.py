@@ -255,6 +255,11 @@ def all_errors(kind: type[VoiceError]) -> list[type[VoiceError]]:
     return [kind, *(deeper for child in kind.__subclasses__() for deeper in all_errors(child))]
 
 
+def test_a_sentence_names_the_tags_that_were_left_out_of_it() -> None:
+    told = message_of(SentenceAccepted(0, "[sigh] No.", ("sigh",)))
+    assert told["dropped_tags"] == ("sigh",)
+
+
 def test_every_error_has_a_code_of_its_own() -> None:
     codes = [kind.code for kind in all_errors(VoiceError) if not kind.__subclasses__()]
     assert len(set(codes)) == len(codes)

@@ -28,6 +28,10 @@ def _length(text: str, word: str) -> float:
     return end_s - start_s
 
 
+def test_a_tag_takes_no_time_of_the_words() -> None:
+    assert _length("Hello [laugh] there", "[laugh]") == 0.0
+
+
 @given(_TEXTS, _DURATIONS)
 def test_words_come_in_order_and_cover_the_sentence(text: str, duration_s: float) -> None:
     words = word_times(text, duration_s)

@@ -27,6 +27,7 @@ class FormatChanged:
 class SentenceAccepted:
     index: int
     text: str  # the client's own words
+    dropped_tags: tuple[str, ...] = ()  # of its tags, those that the engine does not understand: nobody hears them
 
 
 @dataclass(frozen=True, slots=True)

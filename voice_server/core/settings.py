@@ -61,7 +61,7 @@ class BackendConfig:
     voice: str = ""  # the default voice; "" is the adapter's first
     languages: tuple[str, ...] = ("en",)  # of its voices, as in de or en-GB: some clients offer voices by language
     licence: str = ""  # of engine and weights, for people: what GET /backends tells
-    tags: tuple[str, ...] = ()  # that the engine understands in a text, as in [laugh]
+    tags: tuple[str, ...] = ()  # that the engine understands in a text: laugh stands for [laugh]
     blends: bool = False  # a voice may be a blend of its own, as in a(2)+b(1)
     streams: bool = False  # audio comes while the sentence is rendered, not when it is whole
     needs: Needs = Needs()

@@ -30,6 +30,7 @@ from voice_server.core.events import (
 from voice_server.core.limits import Limits
 from voice_server.core.text.sentences import SentenceSplitter, join_short, split_clause
 from voice_server.core.text.speakable import Speakable
+from voice_server.core.text.tags import understood_only
 from voice_server.pool.dispatcher import RenderRequest
 from voice_server.stream.backend import Backend
 from voice_server.stream.later import Later, Mark
@@ -194,8 +195,9 @@ class Stream:
         index = self._reorder.open(text)
         self.listening.said(index, piece)
         words = self._speaker.without_description(piece) if index == 0 else piece
-        spoken = self._speakable(words) if self._settings.speakable else words.strip()
-        self._emit(SentenceAccepted(index, text))
+        marked = self._speakable(words) if self._settings.speakable else words.strip()
+        spoken, dropped = understood_only(marked, self._backend.config.tags)
+        self._emit(SentenceAccepted(index, text, dropped))
         if not spoken:
             self._emit(*self._reorder.close(index))
             return

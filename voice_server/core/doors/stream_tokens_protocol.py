@@ -124,8 +124,9 @@ def message_of(event: Event) -> dict[str, Any]:
             return {"type": "ready", "protocol": PROTOCOL, "backend": backend, "voice": voice, **_format(rate)}
         case FormatChanged(rate):
             return {"type": "format", **_format(rate)}
-        case SentenceAccepted(index, text):
-            return {"type": "sentence", "event": "accepted", "index": index, "text": text}
+        case SentenceAccepted(index, text, dropped):
+            accepted = {"type": "sentence", "event": "accepted", "index": index, "text": text}
+            return {**accepted, "dropped_tags": dropped} if dropped else accepted
         case SentenceQueued(position, reason, eta_s):
             queued = {"type": "queued", "position": position, "reason": reason}
             return queued if eta_s is None else {**queued, "eta_ms": round(eta_s * 1000)}

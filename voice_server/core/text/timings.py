@@ -17,6 +17,7 @@ from difflib import SequenceMatcher
 from itertools import accumulate, chain, pairwise, zip_longest
 
 from voice_server.core.text.speakable import speakable
+from voice_server.core.text.tags import understood_only
 
 # In syllables, which take about the same time in every word; fitted to sentences of hibari: docs/stream-tokens.md
 _CLAUSE_PAUSE = 2.0
@@ -119,7 +120,7 @@ def _pause(word: str) -> float:
 
 def _weights(words: list[str], text: str) -> list[float]:
     """How long each of the client's words takes, where the engine is given other words for some of them."""
-    spoken = _WORD.findall(speakable(text))
+    spoken = _WORD.findall(understood_only(speakable(text))[0])  # who laughs says no word
     keys, spoken_keys = [*map(_key, words)], [*map(_key, spoken)]
     if keys == spoken_keys:
         return [*map(_syllables, spoken)]
