@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,7 +67,10 @@ async def test_the_recogniser_would_notice_a_wrong_order(hibari_python: Path, he
 
 def word_error_rate(reference: str, heard: str) -> float:
     """Insertions, deletions and substitutions per word of the reference; may exceed 1."""
-    expected, got = _words(reference), _words(heard)
+    return error_rate(_words(reference), _words(heard))
+
+
+def error_rate(expected: Sequence[str], got: Sequence[str]) -> float:
     row = list(range(len(got) + 1))
     for number, word in enumerate(expected, 1):
         above, row = row, [number]
