@@ -22,3 +22,14 @@ def wav(samples: npt.NDArray[np.float32]) -> bytes:
     file = io.BytesIO()
     soundfile.write(file, samples, RATE, format="WAV", subtype="PCM_16")
     return file.getvalue()
+
+
+def beeps(*parts: tuple[float, float]) -> npt.NDArray[np.float32]:
+    """Each part is a pitch in Hz, 0 for silence, and how many seconds it lasts."""
+    return np.concatenate([_beep(pitch_hz, seconds) for pitch_hz, seconds in parts])
+
+
+def _beep(pitch_hz: float, seconds: float) -> npt.NDArray[np.float32]:
+    times = np.arange(int(seconds * RATE)) / RATE
+    edges = np.minimum(1.0, np.minimum(times, seconds - times) * 50)
+    return (0.3 * edges * np.sin(2 * np.pi * pitch_hz * times)).astype(np.float32)

@@ -45,7 +45,7 @@ mountWaveform(place("waveform"), conversation);
 mountScript(place("script"), conversation);
 mountTiles(place("tiles"), conversation);
 mountDownloads(place("downloads"), { conversation });
-mountStudio(place("studio"), { api, onVoice: voices.select });
+mountStudio(place("studio"), { api, backends, onVoice: voices.select });
 const talk = mountTalk(place("talk"), { api, backends, conversation, wanted });
 mountPool(place("pool"), { api });
 openHistory().then((history) => mountHistory(place("history"), { conversation, history }));

@@ -14,7 +14,7 @@ export class Activity {
   isSpeaking = false;
   level = 0; // RMS of the newest block
   #sampleRate;
-  #againstS = 0; // how long it has sounded otherwise than `isSpeaking` says
+  #against = 0; // samples that sounded otherwise than `isSpeaking` says
 
   /** @param {number} sampleRate Hz */
   constructor(sampleRate) {
@@ -26,15 +26,15 @@ export class Activity {
     this.level = rms(block);
     const isAgainst = this.isSpeaking ? this.level < OFF : this.level >= ON;
     const isFor = this.isSpeaking ? this.level >= OFF : this.level < OFF;
-    if (isAgainst) this.#againstS += block.length / this.#sampleRate;
-    else if (isFor) this.#againstS = 0;
-    if (this.#againstS >= (this.isSpeaking ? MIN_SILENCE_S : MIN_SPEAK_S)) this.#turn();
+    if (isAgainst) this.#against += block.length;
+    else if (isFor) this.#against = 0;
+    if (this.#against >= this.#sampleRate * (this.isSpeaking ? MIN_SILENCE_S : MIN_SPEAK_S)) this.#turn();
     return this.isSpeaking;
   }
 
   #turn() {
     this.isSpeaking = !this.isSpeaking;
-    this.#againstS = 0;
+    this.#against = 0;
   }
 }
 

@@ -18,17 +18,18 @@ const NEAR_PX = 40; // of the end: who is there wants to see what comes
  * @returns {() => void} asks for a drawing
  */
 export function mountLog(root, { dialogue, conversation }) {
-  const list = el("ol", { class: "live-log", role: "log", tabindex: 0, "data-i18n-label": "live.log" });
+  const list = el("ol", { class: "live-list" });
+  const box = el("div", { class: "live-log", role: "log", tabindex: 0, "data-i18n-label": "live.log" }, list);
   const empty = el("p", { class: "muted live-empty", "data-i18n": "live.empty" });
-  root.append(empty, list);
+  root.append(empty, box);
   translate(root);
   return onFrames(conversation, (hasChanged) => {
     if (!hasChanged) return;
-    const isAtEnd = list.scrollHeight - list.scrollTop - list.clientHeight < NEAR_PX;
+    const isAtEnd = box.scrollHeight - box.scrollTop - box.clientHeight < NEAR_PX;
     empty.hidden = dialogue.messages.length > 0;
-    list.hidden = !empty.hidden;
+    box.hidden = !empty.hidden;
     reconcile(list, dialogue.messages, { key: ({ id }) => id, make, update: (item, message) => update(item, message, conversation) });
-    if (isAtEnd) list.scrollTop = list.scrollHeight;
+    if (isAtEnd) box.scrollTop = box.scrollHeight;
   });
 }
 

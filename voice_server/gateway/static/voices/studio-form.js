@@ -9,6 +9,7 @@ import { button } from "../kit/buttons.js";
 import { el, mark, put } from "../kit/dom.js";
 import { currentLanguage, hasWords, onLanguage, t, translate } from "../kit/i18n.js";
 import { tell } from "../kit/problems.js";
+import { mountProposal } from "./studio-proposal.js";
 import { upload } from "./upload.js";
 
 const PATH = "v1/audio/voices";
@@ -20,13 +21,15 @@ const OF_THE_SOUND = new Set(["bad_sample", "sample_too_large", "voice_exists"])
 /**
  * @param {HTMLElement} root
  * @param {{limits: {name_chars: number, transcript_chars: number}, review: {blob: () => Blob, problem: () => string,
- *   refuse: (words: string) => void}, onMade: (voice: object) => void}} deps
+ *   refuse: (words: string) => void}, onMade: (voice: object) => void, api: typeof import("../kit/api.js").api,
+ *   backends: import("../kit/backends.js").Backends}} deps
  * @returns {{begin: (sound: import("./studio.js").Sound) => void}}
  */
-export function mountForm(root, { limits, review, onMade }) {
+export function mountForm(root, { limits, review, onMade, api, backends }) {
   const parts = build();
   const { form, fields } = parts;
   root.append(form);
+  const proposal = mountProposal(fields.transcript, { api, backends, soundOf: () => [review.blob(), parts.fileName], limits });
   translate(root);
   fillLists(fields);
   onLanguage(() => fillLists(fields));
@@ -47,6 +50,7 @@ export function mountForm(root, { limits, review, onMade }) {
   return {
     begin(sound) {
       parts.fileName = sound.fileName;
+      proposal.forget();
       for (const field of Object.values(fields)) complain(field, "");
       fields.name.input.maxLength = limits.name_chars;
       fields.transcript.input.maxLength = limits.transcript_chars;

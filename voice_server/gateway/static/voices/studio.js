@@ -22,14 +22,15 @@ const LIMITS = { sample_bytes: 20 * 2 ** 20, sample_min_s: 1, sample_max_s: 30, 
 
 /**
  * @param {HTMLElement} root
- * @param {{api: typeof import("../kit/api.js").api, onVoice: (name: string) => unknown}} deps `onVoice` when a voice was made
+ * @param {{api: typeof import("../kit/api.js").api, backends: import("../kit/backends.js").Backends,
+ *   onVoice: (name: string) => unknown}} deps `onVoice` when a voice was made
  */
-export function mountStudio(root, { api, onVoice }) {
+export function mountStudio(root, { api, backends, onVoice }) {
   const limits = { ...LIMITS };
   const parts = build(root);
   const show = (stage) => showStage(parts, stage);
   const review = mountReview(parts.review, { limits, onAnother: () => startAnew() });
-  const form = mountForm(parts.about, { limits, review, onMade: (voice) => finish(voice) });
+  const form = mountForm(parts.about, { limits, review, onMade: (voice) => finish(voice), api, backends });
   const recording = mountRecording(parts.recording, { limits, onSound: (sound) => take(sound), onLeave: () => startAnew() });
 
   const take = async (sound) => {
