@@ -22,7 +22,7 @@ from tests.harness import wait_until
 from tests.server_process import HOME, ServerProcess
 
 CLIENTS = ("openai", "livekit", "pipecat", "elevenlabs", "deepgram", "wyoming", "av")
-BACKENDS = ("tone", "hibari")
+BACKENDS = ("tone", "hibari", "pitch")
 READY_S = 100.0  # building an environment and loading, on a busy machine
 TOKEN = "a-token-for-the-clients"
 _THEIR_LEAKS = (
@@ -35,7 +35,7 @@ collect_ignore_glob = [] if all(map(find_spec, CLIENTS)) else ["test_*.py"]
 
 @dataclass(frozen=True, slots=True)
 class CompatServer:
-    """`python -m voice_server` with the shipped backends tone (the default) and hibari, behind a token."""
+    """`python -m voice_server` with the shipped backends tone (the default), hibari and pitch, behind a token."""
 
     process: ServerProcess
     token: str
@@ -64,14 +64,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[CompatServer]:
-    flags = ["--backend", "tone", "--backend", "hibari", "--port", "0", "--connections-per-address", "256"]
+    chosen = [flag for name in BACKENDS for flag in ("--backend", name)]
+    flags = [*chosen, "--port", "0", "--connections-per-address", "256"]
     environ = {**os.environ, "PYTHONPATH": str(HOME), "VOICE_SERVER_TOKEN": TOKEN}
     command = [sys.executable, "-m", "voice_server", *flags]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environ, cwd=HOME)
     try:
         running = ServerProcess(process)
         wait_until(
-            lambda: all(f"{name} is ready" in running.stderr for name in BACKENDS), "both backends are ready", READY_S
+            lambda: all(f"{name} is ready" in running.stderr for name in BACKENDS), "all backends are ready", READY_S
         )
         yield CompatServer(running, TOKEN)
     finally:

@@ -24,8 +24,8 @@ WORKS = "works"
 
 _HEAD = """# Compatibility
 
-Clients of other projects, unchanged, against a running server with the backends `tone` and `hibari`. This page is
-generated from what the tests saw: `COMPAT_ROWS=rows uv run --group compat pytest -m compat`, then
+Clients of other projects, unchanged, against a running server with the backends `tone`, `hibari` and `pitch`. This page
+is generated from what the tests saw: `COMPAT_ROWS=rows uv run --group compat pytest -m compat`, then
 `uv run python -m tests.compat.report rows`.
 
 | client | version | what was run | result | test |

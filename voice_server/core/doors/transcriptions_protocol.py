@@ -33,6 +33,8 @@ MEDIA_TYPES = {
 EVENTS = "text/event-stream"
 _THEIRS = re.compile(r"whisper-\d+|gpt-[\w.-]*transcribe[\w.-]*", re.ASCII)
 _HIGHEST_TEMPERATURE = 1.0
+_ENDS = (".", "!", "?", "。", "！", "？")
+_PAUSE_S = 0.25
 _GRANULARITIES = ("segment", "word")
 _PROMPTS = ("prompt", "initial_prompt")  # what an engine may call it
 
@@ -145,8 +147,22 @@ def _usage(done: HearingDone) -> dict[str, Any]:
 
 
 def _cues(done: HearingDone) -> list[captions.Cue]:
-    found = (captions.sentence_cues(one.text.strip(), one.start_s, one.end_s - one.start_s) for one in done.segments)
+    found = (
+        captions.sentence_cues(one.text.strip(), one.start_s, one.end_s - one.start_s)
+        for one in _sentences(done.segments)
+    )
     return list(chain.from_iterable(found))
+
+
+def _sentences(segments: Sequence[Segment]) -> list[Segment]:
+    """An engine's segments end where it was certain; a subtitle ends where a sentence does, or the speaker pauses."""
+    found: list[Segment] = []
+    for one in segments:
+        if found and one.start_s - found[-1].end_s < _PAUSE_S and not found[-1].text.rstrip().endswith(_ENDS):
+            found[-1] = Segment(found[-1].text + one.text, found[-1].start_s, one.end_s)
+        else:
+            found.append(one)
+    return found
 
 
 def _verbose(asked: Asked, done: HearingDone, language: str) -> dict[str, Any]:
