@@ -26,7 +26,7 @@ from voice_server.ports.packets import PacketDecoder, packet
 
 HOME = Path(__file__).parents[2]
 OVER = object()  # in the place of a message: there will be none any more
-AT_ONCE_S = 2.5  # an ending: the patience of a port with its workers is 1 s, the rest is a busy machine
+AT_ONCE_S = 5.0  # an ending takes 2 s at most; the rest is a busy machine
 
 TONE = "voice_server.backends.tone:ToneBackend"
 PITCH = "voice_server.backends.pitch:PitchRecogniser"

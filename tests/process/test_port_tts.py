@@ -193,7 +193,7 @@ def slow(tmp_path: Path, tone_python: Path) -> Iterator[PortProcess]:
 def test_a_session_that_is_stopped_says_nothing_more(slow: PortProcess) -> None:
     began = time.monotonic()
     stop(slow, "a")
-    assert time.monotonic() - began < 1.0  # the text lasts 15 s
+    assert time.monotonic() - began < 5.0  # the text lasts 15 s
     start(slow, "b")
     slow.say(cmd="speak_text", session_id="b", text="Hi.")
     assert {message["session_id"] for message in slow.hear_until(is_done)} == {"b"}
