@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+import re
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 from PIL import Image
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Locator, Page, Playwright, expect
 
-from tests.page.browsing import PHONE, PageServer, say, tone_config, until_heard, until_quiet
+from tests.language_model import language_model
+from tests.page.browsing import PHONE, PageServer, launch, say, tone_config, until_heard, until_quiet
 from tests.page.crowd import crowd
 from tests.server_process import HOME
 
@@ -21,6 +27,12 @@ COLOURS_SEEN = 32  # a page that shows nothing has fewer
 DOCS = HOME / "docs" / "ui"
 CROWD = 12  # four workers of this speed can serve eight
 LOOK_MS = 6000  # so that there is a past to be drawn
+ENGINE_MS = 120_000  # for Whisper, which is built and loaded first
+QUESTION = "What time does the first train leave tomorrow morning?"
+REPLY = (
+    "The first train leaves at seven minutes past six. It stops at the harbour, and you have to change there. "
+    "Shall I wake you in time for it? "
+)
 EARLIER = ("Good morning.", "The kettle is on.")
 ANSWER = (
     "A voice begins before the thought is finished. While you hear this sentence, the next one is being rendered. "
@@ -93,6 +105,49 @@ def test_the_pool_under_load(
         page.locator(".pool-stream").nth(CROWD - 1).wait_for()
         page.wait_for_timeout(LOOK_MS)
         shoot(page.locator("#pool"), "pool")
+
+
+def test_a_talk_in_words(
+    playwright: Playwright,
+    new_page: Callable[..., Any],
+    server: PageServer,
+    serve: Callable[..., PageServer],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    shoot: Callable[[Page | Locator, str], None],
+) -> None:
+    """The microphone hears hibari; Whisper writes it down, a model answers, hibari speaks the answer."""
+    heard = tmp_path / "heard.wav"
+    heard.write_bytes(heard_by_microphone(server, QUESTION))
+    with language_model(tokens=re.findall(r"\S+\s*", REPLY), pace_s=0.05) as model:
+        for name, value in model.environ.items():
+            monkeypatch.setenv(name, value)
+        talking = serve("--backend", "hibari", "--backend", "whisper-tiny", ready=("hibari",))
+        page, _ = new_page(browser=launch(playwright, f"--use-file-for-fake-audio-capture={heard}"))
+        page.goto(f"{talking.url}#talk")
+        page.locator("#live-mic").click()
+        expect(page.locator(".live-partial")).to_contain_text("train", timeout=ENGINE_MS)
+        expect(page.locator("#live-draft")).to_have_value(re.compile("tomorrow morning"), timeout=ENGINE_MS)
+        assert words(page.locator("#live-draft").input_value()) == words(QUESTION)
+        until_heard(page, 3)
+        assert words(model.asked[0]["messages"][-1]["content"]) == words(QUESTION)
+        shoot(page, "talk")
+        page.context.browser.close()
+
+
+def heard_by_microphone(server: PageServer, text: str) -> bytes:
+    """Speech between two silences: the file is heard from its beginning, and again after its end."""
+    body = json.dumps({"model": "hibari", "input": text, "response_format": "wav"}).encode()
+    with urllib.request.urlopen(urllib.request.Request(f"{server.url}v1/audio/speech", body)) as answer:
+        speech, rate = soundfile.read(io.BytesIO(answer.read()), dtype="float32")
+    file = io.BytesIO()
+    samples = np.concatenate([np.zeros(2 * rate), speech, np.zeros(60 * rate)])
+    soundfile.write(file, samples, rate, format="WAV", subtype="PCM_16")
+    return file.getvalue()
+
+
+def words(text: str) -> list[str]:
+    return re.findall(r"[a-z']+", text.lower())
 
 
 def speak_a_while(page: Page, backend: str, *texts: str, seconds: float = 4.0) -> None:
