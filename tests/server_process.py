@@ -23,12 +23,13 @@ HOME = Path(__file__).parents[1]
 
 
 class ServerProcess:
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: subprocess.Popen[str], patience_s: float = TIMEOUT_S) -> None:
         self._process = process
         self._lines: list[str] = []
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
-        wait_until(lambda: self.port > 0 or process.poll() is not None, "the server says where it listens")
+        has_told = "the server says where it listens"
+        wait_until(lambda: self.port > 0 or process.poll() is not None, has_told, patience_s)
 
     @property
     def pid(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -62,11 +63,11 @@ def page_server(folder: Path, *flags: str, ready: tuple[str, ...], token: str = 
     command = [sys.executable, "-m", "voice_server", "--port", "0", "--connections-per-address", "256", *flags]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environ, cwd=folder)
     try:
-        running = ServerProcess(process)
+        running = ServerProcess(process, READY_S)
         wait_until(lambda: all(f"{name} is ready" in running.stderr for name in ready), f"{ready} are ready", READY_S)
         yield PageServer(running, folder, token)
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGINT)  # now: answers of pages that are still open are not waited for
         process.wait()
         assert process.stderr
         process.stderr.close()
@@ -125,7 +126,8 @@ class Watch:
             self._seen.append(f"{response.status}: {response.url}")
 
     def _on_failure(self, request: Request) -> None:
-        if request.resource_type not in ("fetch", "media", "websocket"):  # these are cancelled by people
+        """What the page itself is made of; all else is cancelled by people, and a load by the next one."""
+        if request.resource_type in ("script", "stylesheet", "font") and request.failure != "net::ERR_ABORTED":
             self._seen.append(f"{request.failure}: {request.url}")
 
 

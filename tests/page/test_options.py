@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.page.browsing import PageServer, say, until_quiet
+from tests.page.browsing import PageServer, page_server, say, until_quiet
 
 ENGINE = """
 from voice_server.backends.tone import ToneBackend
@@ -30,17 +29,19 @@ OPTS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture
-def all_types(serve: Callable[..., PageServer], tmp_path: Path) -> PageServer:
+@pytest.fixture(scope="module")
+def all_types(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageServer]:
     """A server of two backends; the first has an option of each type."""
-    (tmp_path / "anything.py").write_text(ENGINE)
+    folder = tmp_path_factory.mktemp("options")
+    (folder / "anything.py").write_text(ENGINE)
     backends = {
         "every": {"adapter": "anything.py:Anything", "opts": OPTS},
         "other": {"adapter": "anything.py:Anything", "opts": {"speed": OPTS["speed"]}},
     }
-    (tmp_path / "backends.yaml").write_text(json.dumps({"backends": backends}))
-    flags = ("--config", tmp_path / "backends.yaml", "--backend", "every", "--backend", "other")
-    return serve(*flags, ready=("every", "other"))
+    (folder / "backends.yaml").write_text(json.dumps({"backends": backends}))
+    flags = ("--config", str(folder / "backends.yaml"), "--backend", "every", "--backend", "other")
+    with page_server(folder, *flags, ready=("every", "other")) as running:
+        yield running
 
 
 @pytest.fixture
