@@ -57,7 +57,13 @@ def drag(page: Page, name: str, content: bytes, *events: str) -> None:
         )
 
 
+def until_looked_at(page: Page) -> None:
+    """The picture and the verdict have come: they move what is below, and a click would miss it."""
+    expect(page.locator(".studio-verdict")).not_to_have_attribute("data-verdict", "looking")
+
+
 def make(page: Page, name: str) -> None:
+    until_looked_at(page)
     page.get_by_label("Name of the voice").fill(name)
     page.get_by_label("I am this speaker").check()
     page.get_by_role("button", name="Make the voice").click()
@@ -241,6 +247,7 @@ def test_a_file_that_is_too_large_is_never_sent(page: Page, maker: PageServer) -
 def test_a_voice_needs_a_name_and_its_owners_consent(page: Page, maker: PageServer) -> None:
     page.goto(maker.url)
     choose(page, "d.wav", wav(spoken(pitch_hz=250)))
+    until_looked_at(page)
     page.get_by_label("Name of the voice").fill("")
     page.get_by_role("button", name="Make the voice").click()
     expect(page.get_by_text("Give the voice a name.")).to_be_visible()
