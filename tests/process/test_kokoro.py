@@ -64,11 +64,11 @@ def test_two_processes_speak_the_same_bytes(kokoro_python: Path, worker: Worker)
 
 
 def test_the_silence_around_a_sentence_is_not_spoken(worker: Worker) -> None:
-    samples = np.abs(np.frombuffer(say(worker, TEXT), "<i2"))
+    samples = np.abs(np.frombuffer(say(worker, TEXT), "<i2").astype(int))
     loud = np.flatnonzero(samples > 300)
     assert loud[0] / 24_000 < 0.1
     assert (len(samples) - loud[-1]) / 24_000 < 0.1
-    assert samples.max() < 32_767
+    assert samples.max() < 0.8 * 32_768  # 0.89 of full scale as the model gives it, and beyond it elsewhere
 
 
 def test_it_speaks_faster_when_asked_to(worker: Worker) -> None:
