@@ -131,14 +131,15 @@ async def measure(rounds: int) -> dict[str, list[float]]:
     layers: dict[str, list[float]] = {"engine": [], "worker": [], "core": [], "socket": []}
     choice = Choice(load_config(None).backends["tone"], "")
     with running_gateway(workers=1) as gateway:
-        async with running([choice], 1, Limits(), print) as backends:
-            await backends[0].pool.until_ready()
+        async with running([choice], 1, Limits(), print) as started:
+            backend = started.backends[0]
+            await backend.pool.until_ready()
             async with websockets.connect(f"{gateway.ws}?keep_open=1", compression=None) as ws:
                 await ws.recv()
                 kinds = {
                     "engine": engine_round,
-                    "worker": worker_round(backends[0]),
-                    "core": core_round(backends[0]),
+                    "worker": worker_round(backend),
+                    "core": core_round(backend),
                     "socket": socket_round(ws),
                 }
                 for _ in range(rounds):

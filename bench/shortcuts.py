@@ -68,7 +68,8 @@ async def measure(rounds: int) -> dict[str, list[tuple[float, float]]]:
     async with AsyncExitStack() as stack:
         backends: dict[str, Backend] = {}
         for name, config in configs.items():
-            (backend,) = await stack.enter_async_context(running([Choice(config, "")], 1, Limits(), print))
+            started = await stack.enter_async_context(running([Choice(config, "")], 1, Limits(), print))
+            (backend,) = started.backends
             await backend.pool.until_ready()
             backends[name] = backend
             await speak(backend, SENTENCE.format("one"))
