@@ -16,10 +16,12 @@ import numpy as np
 import psutil
 import pytest
 import soundfile
+from numpy.typing import NDArray
 
 from tests.e2e.voice_desk import code_of
 from tests.harness import FAST, TIMEOUT_S, RunningServer, eventually, running_server, tone_config
 from tests.process.hearing_driver import beeps, listening, pitch_config, words
+from tests.process.test_studio import flac_that_says
 from voice_server.core.audio.pcm import wav_header
 from voice_server.core.limits import Limits
 from voice_server.core.options import OptionSpec
@@ -31,8 +33,12 @@ PATH = "/v1/audio/transcriptions"
 TUNE = (440, 880, 1320, 660)
 
 
+def samples(*pitches_hz: int, rate: int = 24_000) -> NDArray[np.int16]:
+    return np.frombuffer(beeps(*pitches_hz, rate=rate), dtype="<i2")
+
+
 def sound(*pitches_hz: int, form: str = "WAV", rate: int = 16_000, channels: int = 1) -> bytes:
-    mono = np.frombuffer(beeps(*pitches_hz, rate=rate), dtype="<i2")
+    mono = samples(*pitches_hz, rate=rate)
     file = io.BytesIO()
     soundfile.write(file, np.stack([mono] * channels, axis=1), rate, format=form)
     return file.getvalue()
@@ -177,9 +183,16 @@ async def test_a_file_that_lasts_too_long_is_refused_by_its_head(tone_python: Pa
 
 async def test_a_file_that_lasts_longer_than_its_head_says_is_refused_too(tone_python: Path) -> None:
     limits = replace(FAST, transcriptions=replace(FAST.transcriptions, longest_s=1.5))
-    unknown = wav_header(16_000, None) + sound(*TUNE)[44:]
     async with desk(tone_python, limits=limits) as at:
-        assert code_of(await at.send(unknown)) == (413, "audio_too_long")
+        assert code_of(await at.send(flac_that_says(0, samples(*TUNE)))) == (413, "audio_too_long")
+        assert (await at.send(flac_that_says(0, samples(440, 880)))).json()["text"] == words(440, 880)
+
+
+async def test_what_is_whole_of_a_damaged_file_is_heard(tone_python: Path) -> None:
+    whole = sound(*TUNE * 4, form="FLAC")
+    async with desk(tone_python) as at:
+        answer = await at.send(whole[: len(whole) * 3 // 4])
+    assert answer.json()["text"].startswith(words(*TUNE * 2))
 
 
 async def test_silence_is_no_text(tone_python: Path) -> None:
