@@ -33,8 +33,13 @@ class Connection(Protocol):
 
 
 class Door(Protocol):
-    name: str
-    codec: str  # of its audio: pcm, wav, or a container that says itself what it is
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def codec(self) -> str:
+        """Of its audio: pcm, wav, or a container that says itself what it is."""
+        ...
 
     @property
     def is_compressed(self) -> bool: ...
@@ -139,8 +144,8 @@ class _OpenSocket:
     ws: websockets.ClientConnection
 
     async def say(self, text: str) -> AsyncIterator[bytes]:
-        for message in self.door.says(text):
-            await self.ws.send(message)
+        for said in self.door.says(text):
+            await self.ws.send(said)
         async for message in self.ws:
             if audio := self.door.audio(message):
                 yield audio

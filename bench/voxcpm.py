@@ -210,7 +210,7 @@ def measure(options: argparse.Namespace) -> list[Row]:
     python = VenvStore().build(backend.name, backend.venv, report=lambda line: None)
     speaking = options.venv.expanduser().absolute() / "bin" / "python" if options.venv else python
     with tempfile.TemporaryDirectory() as folder:
-        build = [python, _ROOT / "tests" / "tiny_voxcpm.py", folder, "--never-stop"]
+        build = [str(python), str(_ROOT / "tests" / "tiny_voxcpm.py"), folder, "--never-stop"]
         build += ["--arch", options.arch, "--size", options.size]
         subprocess.run(build, env=_environ(), check=True, capture_output=True)
         model = Path(folder) / options.arch
