@@ -216,6 +216,18 @@ def test_nothing_is_sent_by_itself_where_that_is_not_wanted(talk: Page) -> None:
     expect(talk.get_by_label("Send by itself")).not_to_be_checked()
 
 
+def test_who_goes_to_the_other_tab_takes_nothing_along(talk: Page) -> None:
+    talk.locator("#live-mic").click()
+    expect(talk.locator("#live-hint")).to_contain_text("Listening")
+    talk.get_by_role("tab", name="Speak").click()
+    talk.get_by_role("tab", name="Talk").click()
+    expect(talk.locator("#live-mic")).to_have_attribute("aria-pressed", "false")
+
+
+def test_who_only_listens_cannot_be_chosen_to_speak(talk: Page) -> None:
+    expect(talk.locator("#backend-picker option")).to_have_text(["tone"])
+
+
 def test_a_microphone_that_is_refused_says_what_to_do(page: Page, listener: PageServer) -> None:
     page.add_init_script(
         "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', 'NotAllowedError') }"

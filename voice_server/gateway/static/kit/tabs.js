@@ -2,7 +2,8 @@
  * Tabs, each with its panel: one is shown, the others are hidden.
  *
  * Promises: what ARIA asks of tabs (one of them in the order of Tab, arrows and Home and End go through them); the address
- * names the one that is shown (`#talk`), and without one it is that of the last visit.
+ * names the one that is shown (`#talk`), and without one it is that of the last visit. A panel that is left gets the event
+ * `leave`.
  */
 
 import { el } from "./dom.js";
@@ -23,6 +24,7 @@ export function mountTabs(root, tabs) {
     buttons.forEach((button, place) => {
       button.setAttribute("aria-selected", place === at);
       button.tabIndex = place === at ? 0 : -1;
+      if (place !== at && !panels[place].hidden) panels[place].dispatchEvent(new Event("leave"));
       panels[place].hidden = place !== at;
     });
   };

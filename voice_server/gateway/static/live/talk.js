@@ -115,6 +115,10 @@ export function mountTalk(root, { api, backends, conversation, wanted }) {
     dialogue.clear();
     drawLog();
   });
+  root.addEventListener("leave", () => {
+    countdown.cancel();
+    ear.close(); // nobody would see that it is open
+  });
   listenToKeys(parts, send);
   for (const name of ["state", "take", "change", "finished"]) conversation.addEventListener(name, draw);
   backends.addEventListener("change", draw);
