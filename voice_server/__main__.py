@@ -1,4 +1,4 @@
-"""`python -m voice_server`: serve, install, doctor, top, voices, port."""
+"""`python -m voice_server`: serve, install, doctor, top, voices, transcribe, port."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import NoReturn
 from voice_server.config import ConfigError, load_config
 from voice_server.core.doors.chat_protocol import model_settings
 from voice_server.core.errors import VoiceError
-from voice_server.core.limits import Limits
+from voice_server.core.limits import Limits, TerminalLimits
 from voice_server.core.listens import NAMES, Listen, parse
 from voice_server.gateway.ports import CannotListen, check_listen
 from voice_server.gateway.requests import RequestIdFilter
@@ -24,13 +24,14 @@ from voice_server.main import (
     PortOptions,
     ServeOptions,
     local_gateway,
+    local_recogniser,
     serve,
     serve_port,
     voice_store,
     with_connections_per_address,
 )
 from voice_server.ports.stdio import NotPipes, claim_stdio
-from voice_server.terminal import voices
+from voice_server.terminal import transcribe, voices
 from voice_server.terminal.announcer import StandardError
 from voice_server.terminal.arguments import tell
 from voice_server.terminal.doctor import run_doctor
@@ -80,6 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     samples = commands.add_parser("voices", help="list, add, show, remove and hear the voices made from recordings")
     voices.add_arguments(samples, common, os.environ.get(TOKEN_VARIABLE, ""))
     samples.set_defaults(run=_voices)
+    listen = commands.add_parser("transcribe", help="write down what is said in a file", parents=[common])
+    transcribe.add_arguments(listen)
+    listen.set_defaults(run=lambda given: asyncio.run(_transcribe(given)))
     _add_port(commands.add_parser("port", help="be the bridge of a program in another language", parents=[common]))
     return parser
 
@@ -183,6 +187,12 @@ async def _preview(given: argparse.Namespace, store: VoiceStore) -> int:
     await asyncio.to_thread(store.scan)
     async with local_gateway(backend=given.backend, config=given.config, report=tell) as gateway:
         return await voices.preview(gateway, store, given)
+
+
+async def _transcribe(given: argparse.Namespace) -> int:
+    sound = await asyncio.to_thread(transcribe.read_sound, given, TerminalLimits())
+    async with local_recogniser(given.backend, given.config, tell) as recogniser:
+        return await transcribe.transcribe(recogniser, Limits(), given, sound)
 
 
 def _fail(message: str, code: int = 1) -> int:

@@ -25,7 +25,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from voice_server.blocking import BlockingVoice
-from voice_server.config import Config, ConfigError, load_config, pick_backend
+from voice_server.config import Config, ConfigError, load_config
 from voice_server.core.audio.floats import Audio, from_pcm, to_pcm
 from voice_server.core.errors import BackendUnavailable, EmptyText, GoingAway, UnknownBackend, VoiceError
 from voice_server.core.events import AudioChunk, Problem
@@ -33,7 +33,7 @@ from voice_server.core.limits import Limits
 from voice_server.core.placement import place
 from voice_server.core.settings import AUTO, Gpu
 from voice_server.machine import see_gpus
-from voice_server.main import SAMPLES, Choice, running
+from voice_server.main import SAMPLES, Choice, choose_one, running
 from voice_server.pool.pool import Pool
 from voice_server.stream import loras
 from voice_server.stream.backend import Backend
@@ -42,7 +42,7 @@ from voice_server.stream.recogniser import Recogniser
 from voice_server.stream.speech import Speech
 from voice_server.stream.stream import StreamSettings
 from voice_server.stream.talk import ends_answer
-from voice_server.stream.whole_hearing import hear_whole, in_pieces
+from voice_server.stream.whole_hearing import heard_whole, in_pieces, patient
 from voice_server.terminal.wav import CannotWrite, check_writable
 from voice_server.venvs import VenvBuildFailed
 from voice_server.wire.messages import STT, TTS
@@ -263,7 +263,8 @@ class Voice:
         rate = sample_rate or self.sample_rate
         pcm = to_pcm(audio)
         settings = HearingSettings(rate, options)
-        return (await hear_whole(self._recogniser, self._limits, settings, in_pieces(pcm, rate))).text
+        done = await heard_whole(self._recogniser, patient(self._limits), settings, in_pieces(pcm, rate))
+        return done.text
 
     # Inside
 
@@ -296,13 +297,9 @@ class Voice:
 
     def _choices(self, config: Config, gpus: Sequence[Gpu]) -> list[Choice]:
         wanted = {kind: name for kind, name in self._names.items() if name is not None}
-        choices = {kind: Choice(*pick_backend(config, name, gpus)) for kind, name in wanted.items()}
-        for kind, choice in choices.items():
-            if choice.config.kind != kind:
-                raise UnknownBackend(f"{choice.config.name} is a backend of kind {choice.config.kind}, not {kind}")
-        if not choices:
+        if not wanted:
             raise UnknownBackend("name a backend that speaks, or one that listens")
-        return list(choices.values())
+        return [choose_one(config, kind, name, gpus) for kind, name in wanted.items()]
 
     @property
     def _is_running(self) -> bool:

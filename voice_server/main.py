@@ -264,16 +264,22 @@ async def serve_port(options: PortOptions, stdio: tuple[int, int], report: Repor
     pipes = Pipes(limits.ports, counts_itself=options.name == "voxcpmex")
     await pipes.open(*stdio)
     if options.name == "stt":
-        return await run_port(pipes, stt_port(limits), _listening(options, report), limits.ports)
+        return await run_port(
+            pipes, stt_port(limits), local_recogniser(options.backend, options.config, report), limits.ports
+        )
     if options.name == "tts":
         return await run_port(pipes, tts_port(limits), _speaking(options, report), limits.ports)
     return await run_port(pipes, voxcpmex_port(limits), _bridged(options, report), limits.ports)
 
 
 @asynccontextmanager
-async def _listening(options: PortOptions, report: Report) -> AsyncIterator[Recogniser]:
-    choice = choose_one(load_config(options.config), STT, options.backend, see_gpus(os.environ).gpus)
-    async with running([choice], 0, options.limits, report) as started:
+async def local_recogniser(backend: str, config: Path | None, report: Report) -> AsyncIterator[Recogniser]:
+    """One backend of kind stt, ready to listen in this process; "" is the first one.
+
+    Raises ConfigError, VenvBuildFailed, VoiceError.
+    """
+    choice = choose_one(load_config(config), STT, backend, see_gpus(os.environ).gpus)
+    async with running([choice], 0, Limits(), report) as started:
         await _until_ready(started.recognisers[0].pool)
         yield started.recognisers[0]
 
