@@ -21,12 +21,12 @@ import msgpack
 import numpy as np
 import psutil
 
-from tests.harness import TIMEOUT_S
 from voice_server.ports.packets import PacketDecoder, packet
 
 HOME = Path(__file__).parents[2]
 OVER = object()  # in the place of a message: there will be none any more
-AT_ONCE_S = 5.0  # an ending takes 2 s at most; the rest is a busy machine
+PATIENCE_S = 100.0  # two interpreters have to start, on a busy machine
+AT_ONCE_S = 10.0  # an ending takes 2 s at most; the rest is a busy machine
 
 TONE = "voice_server.backends.tone:ToneBackend"
 PITCH = "voice_server.backends.pitch:PitchRecogniser"
@@ -73,7 +73,7 @@ class PortProcess:
         self._process.stdin.flush()
 
     def hear(self) -> dict[str, Any]:
-        message = self._messages.get(timeout=TIMEOUT_S)
+        message = self._messages.get(timeout=PATIENCE_S)
         assert message is not OVER, f"the port has ended: {self.stderr}"
         heard: dict[str, Any] = message
         return heard
@@ -86,7 +86,7 @@ class PortProcess:
 
     def hear_rest(self) -> list[dict[str, Any]]:
         """All that comes until it closes its pipe."""
-        return list(iter(lambda: self._messages.get(timeout=TIMEOUT_S), OVER))
+        return list(iter(lambda: self._messages.get(timeout=PATIENCE_S), OVER))
 
     # Ending
 
@@ -97,10 +97,10 @@ class PortProcess:
     def terminate(self) -> None:
         self._process.send_signal(signal.SIGTERM)
 
-    def wait(self, timeout_s: float = TIMEOUT_S) -> int:
+    def wait(self, timeout_s: float = PATIENCE_S) -> int:
         code = self._process.wait(timeout_s)
         for reader in self._readers:
-            reader.join(TIMEOUT_S)
+            reader.join(PATIENCE_S)
         return code
 
     def family(self) -> list[psutil.Process]:
@@ -161,6 +161,13 @@ def ends_at_once(port: PortProcess) -> int:
     psutil.wait_procs(family, max(0.1, began + AT_ONCE_S - time.monotonic()))
     assert not [child for child in family if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
     return code
+
+
+def is_worker(process: psutil.Process) -> bool:
+    try:
+        return any("bootstrap.py" in part for part in process.cmdline())
+    except psutil.Error:  # it ended meanwhile
+        return False
 
 
 def samples_b64(pcm: bytes) -> str:

@@ -13,9 +13,9 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.harness import TIMEOUT_S, tone_bytes, wait_until
+from tests.harness import tone_bytes, wait_until
 from tests.process.hearing_driver import beeps, words
-from tests.process.port_driver import HOME, pcm_of_f32, write_config
+from tests.process.port_driver import HOME, PATIENCE_S, is_worker, pcm_of_f32, write_config
 
 SCRIPTS = Path(__file__).parent / "ports"
 ESCRIPT = shutil.which("escript")
@@ -28,7 +28,7 @@ def run(script: str, port: str, config: Path, *files: Path) -> str:
     assert ESCRIPT
     command = [ESCRIPT, str(SCRIPTS / f"{script}.escript"), *map(str, files), *port_command(port, config)]
     environ = {**os.environ, "PYTHONPATH": str(HOME)}
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=3 * TIMEOUT_S)
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -66,19 +66,12 @@ def test_a_virtual_machine_that_is_killed_takes_its_port_along(tmp_path: Path, t
     command = [ESCRIPT, str(SCRIPTS / "stt.escript"), str(tmp_path / "silence.f32"), *port_command("stt", config)]
     environ = {**os.environ, "PYTHONPATH": str(HOME)}
     with subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as machine:
-        wait_until(lambda: any(map(is_worker, family(machine.pid))), "its worker is there")
+        wait_until(lambda: any(map(is_worker, family(machine.pid))), "its worker is there", PATIENCE_S)
         children = family(machine.pid)
         machine.kill()
-        gone, left = psutil.wait_procs(children, TIMEOUT_S)
+        gone, left = psutil.wait_procs(children, PATIENCE_S)
     assert not left and len(gone) >= 3  # the port, its guardian, its worker
 
 
 def family(pid: int) -> list[psutil.Process]:
     return psutil.Process(pid).children(recursive=True)
-
-
-def is_worker(process: psutil.Process) -> bool:
-    try:
-        return any("bootstrap.py" in part for part in process.cmdline())
-    except psutil.Error:  # it ended meanwhile
-        return False

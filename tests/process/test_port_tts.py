@@ -13,7 +13,17 @@ from typing import Any
 import pytest
 
 from tests.harness import tone_bytes, wait_until
-from tests.process.port_driver import HOME, PortProcess, ends_at_once, header, pcm_of_f32, port_process, write_config
+from tests.process.port_driver import (
+    HOME,
+    PATIENCE_S,
+    PortProcess,
+    ends_at_once,
+    header,
+    is_worker,
+    pcm_of_f32,
+    port_process,
+    write_config,
+)
 
 TEXT = "Hello there. This is a port, and it speaks."
 LONG = "This sentence is spoken at the pace of a person, so that something comes in its middle. " * 3
@@ -193,7 +203,7 @@ def slow(tmp_path: Path, tone_python: Path) -> Iterator[PortProcess]:
 def test_a_session_that_is_stopped_says_nothing_more(slow: PortProcess) -> None:
     began = time.monotonic()
     stop(slow, "a")
-    assert time.monotonic() - began < 5.0  # the text lasts 15 s
+    assert time.monotonic() - began < 10.0  # the text lasts 15 s
     start(slow, "b")
     slow.say(cmd="speak_text", session_id="b", text="Hi.")
     assert {message["session_id"] for message in slow.hear_until(is_done)} == {"b"}
@@ -203,7 +213,7 @@ def test_a_second_text_takes_the_place_of_the_first_at_once(slow: PortProcess) -
     began = time.monotonic()
     slow.say(cmd="speak_text", session_id="a", text="Stop talking.")
     messages = slow.hear_until(is_done)
-    assert time.monotonic() - began < 5.0
+    assert time.monotonic() - began < 10.0
     anew = [number for number, message in enumerate(messages) if message.get("seq") == 0]
     assert len(anew) == 1  # chunks of the first text may have been on their way
     assert audio(messages[anew[0] :], "a") == tone_bytes("Stop talking.")
@@ -242,7 +252,7 @@ def test_the_end_of_its_input_ends_it_at_once_while_something_is_spoken(slow: Po
 @pytest.mark.parametrize("how", ["terminate", "hang_up"])
 def test_it_ends_at_once_while_it_loads(tmp_path: Path, tone_python: Path, how: str) -> None:
     with port_process("tts", tmp_path, write_config(tmp_path, "tone", load_s=60.0)) as port:
-        wait_until(lambda: len(port.family()) == 2, "the guardian and the worker are there")
+        wait_until(lambda: any(map(is_worker, port.family())), "its worker is there", PATIENCE_S)
         getattr(port, how)()
         assert ends_at_once(port) == 0
 

@@ -13,7 +13,15 @@ import pytest
 import soundfile
 
 from tests.harness import cloned_tone_bytes, hum_wav, tone_bytes, voice_store, wait_until
-from tests.process.port_driver import PortProcess, ends_at_once, header, pcm_of_f32, port_process, write_config
+from tests.process.port_driver import (
+    PATIENCE_S,
+    PortProcess,
+    ends_at_once,
+    header,
+    pcm_of_f32,
+    port_process,
+    write_config,
+)
 
 TEXT = "Hello there. This is a bridge, and it speaks."
 SPOKEN = ("Hello there.", "This is a bridge, and it speaks.")
@@ -236,7 +244,7 @@ def test_it_ends_at_once_while_it_speaks(tmp_path: Path, tone_python: Path, kind
         assert ask(port, "generate", text="Hi.", audio_prompt="bob.wav")["status"] == "ok"
         assert list(tmp_path.glob("voice-server-prompts-*/recordings/*.wav"))
         port.say(type=kind, text=LONG, fault=f"once={tmp_path / 'begun'};print:0")
-        wait_until((tmp_path / "begun").exists, "it renders")
+        wait_until((tmp_path / "begun").exists, "it renders", PATIENCE_S)
         getattr(port, how)()
         assert ends_at_once(port) == 0
     assert not list(tmp_path.glob("voice-server-prompts-*"))
