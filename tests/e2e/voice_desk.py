@@ -37,7 +37,8 @@ class Desk:
         return await self.client.post(VOICES, data={"name": "ada", **fields}, files=sent)
 
     def files(self) -> list[str]:
-        return [path.name for path in self.folder.rglob("*") if path.is_file()]
+        """All that is kept of voices; whose folder of copies it is says nothing of them."""
+        return [path.name for path in self.folder.rglob("*") if path.is_file() and path.name != "samples"]
 
     def spoken(self, name: str, *sentences: str) -> bytes:
         return cloned_tone_bytes(self.server.backend.store.samples[name], *sentences)
