@@ -11,7 +11,10 @@ from voice_server.config import ConfigError, load_config, pick_backend
 from voice_server.core.limits import ConfigLimits
 from voice_server.core.settings import Gpu
 
-SHIPPED = ["voxcpm", "hibari", "kokoro", "piper", "voxcpm-cpu", "whisper", "whisper-tiny", "tone", "pitch"]
+SHIPPED = [
+    *("voxcpm", "hibari", "kokoro", "piper", "voxcpm-cpu", "whisper", "whisper-tiny"),
+    *("chatterbox", "chatterbox-standard", "vibevoice", "tone", "pitch"),
+]
 ROOT = Path(__file__).resolve().parents[2]
 OPENAI_VOICES = ["alloy", "ash", "ballad", "cedar", "coral", "echo", "fable"]
 OPENAI_VOICES += ["marin", "nova", "onyx", "sage", "shimmer", "verse"]
