@@ -63,10 +63,15 @@ async def speech(minutes: int) -> tuple[list[Sound], int]:
         rate = voice.sample_rate
     pause = np.zeros(int(PAUSE_S * rate), dtype=np.float32)
     with_pauses = np.concatenate([part for sentence in spoken for part in (sentence, pause)])
-    without = np.concatenate([sentence[np.abs(sentence) > 0.01] for sentence in spoken])
+    without = np.concatenate([_between_silences(sentence) for sentence in spoken])
     return [
         np.resize(without if number == GAPLESS_MINUTE else with_pauses, 60 * rate) for number in range(minutes)
     ], rate
+
+
+def _between_silences(sound: Sound) -> Sound:
+    loud = np.flatnonzero(np.abs(sound) > 0.01)
+    return sound[loud[0] : loud[-1] + 1]
 
 
 class _Listener:

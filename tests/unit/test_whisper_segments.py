@@ -69,14 +69,28 @@ def test_silence_behind_a_cut_is_no_utterance() -> None:
     assert segmenter.end() is None
 
 
-@given(st.text("Ss.", max_size=300))
+def test_what_was_cut_off_is_not_heard_twice() -> None:
+    segmenter, _ = listen("S" * 50 + "." * 14)
+    segmenter.cut(62)
+    for likelihood in [0.0] * 4 + [0.9] * 4:
+        segmenter.push(likelihood)
+    assert segmenter.open == Utterance(62, 72)
+
+
+@given(st.text("Ss.|", max_size=300))
 def test_utterances_follow_each_other_and_none_begins_before_what_was_settled(heard: str) -> None:
-    segmenter, ends, settled = Segmenter(), [0], 0
+    """A cut, |, is where it hurts: amid the open utterance."""
+    segmenter, end, settled = Segmenter(), 0, 0
     for frame in heard:
-        ended = segmenter.push(LIKELIHOODS[frame])
+        if frame != "|":
+            ended = segmenter.push(LIKELIHOODS[frame])
+        elif opened := segmenter.open:
+            ended = segmenter.cut((opened.begin + opened.end + 1) // 2)
+        else:
+            ended = None
         if ended:
-            assert max(ends[-1], settled) <= ended.begin < ended.end <= segmenter.now
-            ends.append(ended.end)
+            assert max(end, settled) <= ended.begin < ended.end <= segmenter.now
+            end = ended.end
         assert settled <= segmenter.settled <= segmenter.now
         settled = segmenter.settled
 

@@ -23,7 +23,10 @@ from voice_server.backends.whisper.segments import RATE
 
 AUTO = "auto"
 _UNSPACED = ("zh", "ja", "th", "lo", "my", "yue")  # languages without spaces between words
-_SURE = 0.5  # of a language, else it is the one before
+_CLEAR = (
+    0.8  # likelihood of a language; with less, a window of full length is asked: a short one takes "no" for Japanese
+)
+_SURE = 0.5  # else it is the language before
 _MEL_PER_S = 100
 _PADDING = 500  # mel frames of silence behind the speech; with 200 of 500 in all, tiny.en repeated itself
 _LEAST, _STEP, _FULL = 1000, 500, 3000  # mel frames of a window
@@ -48,7 +51,8 @@ class Engine:
         kind = "int8" if self._is_cpu else "float16"
         self._model: Any = WhisperModel(str(folder), device=device, compute_type=kind, cpu_threads=1)
         self._tokenizers: Dict[str, Tuple[Any, List[int]]] = {}
-        self.languages: List[str] = list(self._model.supported_languages)
+        known, vocabulary = self._model.supported_languages, self._model.hf_tokenizer
+        self.languages: List[str] = [code for code in known if vocabulary.token_to_id(f"<|{code}|>") is not None]
         self.vad_session: Any = get_vad_model().session
 
     def read(
@@ -58,7 +62,7 @@ class Engine:
         tell."""
         spectrum = self._model.feature_extractor(samples)
         encoded = self._model.encode(_padded(spectrum, self._is_cpu))
-        spoken = self._detect(encoded, before) if language == AUTO else language
+        spoken = self._detect(spectrum, encoded, before) if language == AUTO else language
         tokenizer, suppressed = self._tokenizer(spoken)
         tokens = self._decode(encoded, tokenizer, suppressed, certain, prompt, len(samples) / RATE)
         words: List[Word] = []
@@ -79,10 +83,13 @@ class Engine:
             self._tokenizers[language] = made, list(get_suppressed_tokens(made, [-1]))
         return self._tokenizers[language]
 
-    def _detect(self, encoded: Any, before: str) -> str:
+    def _detect(self, spectrum: NDArray[np.float32], encoded: Any, before: str) -> str:
         if not self._model.model.is_multilingual:
             return self.languages[0]
         token, likelihood = self._model.model.detect_language(encoded)[0][0]
+        if likelihood < _CLEAR:
+            encoded = self._model.encode(_padded(spectrum, False))
+            token, likelihood = self._model.model.detect_language(encoded)[0][0]
         return str(token[2:-2]) if likelihood >= _SURE or not before else before
 
     def _decode(

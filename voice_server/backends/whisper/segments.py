@@ -74,7 +74,8 @@ class Segmenter:
         opened = self.open
         end = min(self.now, self._last_voiced + _AFTER)
         if self._begin is not None:
-            self._begin, self._voiced, self._floor = None, 0, end
+            self._floor = max(self._begin, end)
+            self._begin, self._voiced = None, 0
         return Utterance(opened.begin, end) if opened else None
 
     def cut(self, at: int) -> Optional[Utterance]:
