@@ -15,9 +15,6 @@ SHIPPED = [
     *("voxcpm", "hibari", "kokoro", "piper", "voxcpm-cpu", "whisper", "whisper-tiny"),
     *("chatterbox", "chatterbox-standard", "vibevoice", "tone", "pitch"),
 ]
-    *("voxcpm", "hibari", "kokoro", "piper", "voxcpm-cpu", "whisper", "whisper-tiny"),
-    *("chatterbox", "chatterbox-standard", "vibevoice", "tone", "pitch"),
-]
 ROOT = Path(__file__).resolve().parents[2]
 OPENAI_VOICES = ["alloy", "ash", "ballad", "cedar", "coral", "echo", "fable"]
 OPENAI_VOICES += ["marin", "nova", "onyx", "sage", "shimmer", "verse"]
