@@ -179,7 +179,8 @@ def voice_store(folder: Path, limits: VoiceLimits, environ: Mapping[str, str] = 
     seconds = str(limits.sample_min_s), str(limits.sample_max_s)
 
     def studio(source: Path, target: Path) -> bytes:
-        argv = (sys.executable, "-I", str(_STUDIO), "clean", str(source), str(target), *seconds)
+        # Not -I: the gateway itself may be installed for its user alone, and so is what the studio needs.
+        argv = (sys.executable, "-E", str(_STUDIO), "clean", str(source), str(target), *seconds)
         return run_once(Command(argv, _inherited(environ)), limits.studio_s, limits.verdict_bytes)
 
     return VoiceStore(folder, limits, studio, default_home(environ).absolute() / "voices")

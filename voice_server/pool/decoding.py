@@ -44,7 +44,7 @@ def check_header(sound: bytes, limits: TranscriptionLimits) -> None:
 @asynccontextmanager
 async def decoded(sound: bytes, rate: int, limits: TranscriptionLimits) -> AsyncIterator[AsyncIterator[bytes]]:
     """Pieces of PCM s16le, in whole samples. Reading them raises UnknownFormat and AudioTooLong."""
-    argv = (sys.executable, "-I", str(_STUDIO), "decode", str(rate), str(limits.longest_s))
+    argv = (sys.executable, "-E", str(_STUDIO), "decode", str(rate), str(limits.longest_s))
     environ = {name: os.environ[name] for name in _ENVIRON if name in os.environ}
     with _file_of(sound) as file:
         program = Printing(Command(argv, environ), file)

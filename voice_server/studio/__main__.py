@@ -1,4 +1,4 @@
-"""One recording in: `python -I __main__.py clean IN OUT MIN_S MAX_S` or `… decode RATE MAX_S` by the gateway's own
+"""One recording in: `python -E __main__.py clean IN OUT MIN_S MAX_S` or `… decode RATE MAX_S` by the gateway's own
 interpreter.
 
 Promises: `clean` writes one clean wav and prints one JSON line, `{"refused": why}` or `{"refused": ""}`; `decode` reads
