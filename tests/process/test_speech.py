@@ -44,11 +44,15 @@ class Endless:
 
     def __init__(self) -> None:
         self.said = 0
+        self.is_closed = False
 
     async def tokens(self) -> AsyncGenerator[str, None]:
-        while True:
-            self.said += 1
-            yield SENTENCE
+        try:
+            while True:
+                self.said += 1
+                yield SENTENCE
+        finally:
+            self.is_closed = True
 
 
 async def test_who_does_not_read_stops_engine_and_model_and_may_read_on_later(backend: Backend) -> None:
@@ -63,12 +67,14 @@ async def test_who_does_not_read_stops_engine_and_model_and_may_read_on_later(ba
             await until_audio(events)
 
 
-async def test_an_answer_that_is_closed_is_no_stream_any_more(backend: Backend) -> None:
+async def test_closing_an_answer_ends_its_stream_and_its_model(backend: Backend) -> None:
+    model = Endless()
+    tokens = model.tokens()  # held, lest the garbage collector closes it
     speech = Speech(backend, FAST, StreamSettings(), "", {})
-    async with aclosing(speech.events(Endless().tokens())) as events:
+    async with aclosing(speech.events(tokens)) as events:
         await until_audio(events)
-        assert len(backend.streams) == 1
-    assert not backend.streams
+        assert (len(backend.streams), model.is_closed) == (1, False)
+    assert (len(backend.streams), model.is_closed) == (0, True)
 
 
 async def test_who_ends_an_answer_has_the_last_word(backend: Backend) -> None:
