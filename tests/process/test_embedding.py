@@ -113,7 +113,7 @@ async def test_an_error_of_the_tokens_comes_after_the_words_before_it() -> None:
 
 
 async def test_a_text_longer_than_may_wait_at_once_is_spoken_to_its_end() -> None:
-    sentences = [f"This is sentence number {number} of a long story that goes on." for number in range(560)]
+    sentences = [f"This is sentence number {number} of a long story that goes on." for number in range(640)]
     async with Voice("tone") as voice:
         audio = await voice.generate(" ".join(sentences), speed=4.0)
     assert len(audio) == len(tone_bytes(*sentences, speed=4.0)) / 2
