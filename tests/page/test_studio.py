@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import soundfile
-from playwright.sync_api import Locator, Page, Playwright, expect
+from playwright.sync_api import Locator, Page, Playwright, Route, expect
 
 from tests.page.browsing import PageServer, Watch, launch, page_server, say, until_quiet
 from tests.page.recordings import spoken, wav
@@ -242,6 +242,17 @@ def test_a_file_that_is_too_large_is_never_sent(page: Page, maker: PageServer) -
     make(page, "Large")
     expect(page.locator(".studio-verdict")).to_contain_text("This file has 0.5 MiB")
     assert sent == []
+
+
+def test_limits_that_come_late_count_all_the_same(page: Page, maker: PageServer) -> None:
+    asked: list[Route] = []
+    page.goto(maker.url)
+    page.locator("#voices").get_by_text("default", exact=True).first.wait_for()
+    page.route(f"**{DOOR}", lambda route: asked.append(route))  # a method of a list is no handler to it
+    choose(page, "late.wav", wav(spoken()))
+    expect(page.locator(".studio-verdict")).to_contain_text("Good level")
+    asked[0].fulfill(json={"voices": [], "limits": {"sample_bytes": 2**18}})
+    expect(page.locator(".studio-verdict")).to_contain_text("This file has 0.5 MiB")
 
 
 def test_a_voice_needs_a_name_and_its_owners_consent(page: Page, maker: PageServer) -> None:

@@ -16,7 +16,8 @@ const BYTES_PER_MIB = 2 ** 20;
  * @param {HTMLElement} root
  * @param {{limits: object, onAnother: () => void}} deps
  * @returns {{show: (sound: object) => Promise<void>, clear: () => void, refuse: (words: string) => void, blob: () => Blob,
- *   problem: () => string}} `problem` is why the sound cannot be sent, or ""
+ *   problem: () => string, judgeAnew: () => void}} `problem` is why the sound cannot be sent, or ""; `judgeAnew` when the limits
+ *   have changed
  */
 export function mountReview(root, { limits, onAnother }) {
   const parts = build(root);
@@ -52,6 +53,7 @@ export function mountReview(root, { limits, onAnother }) {
     },
     blob: () => state.blob,
     problem,
+    judgeAnew: drawAll,
   };
 }
 

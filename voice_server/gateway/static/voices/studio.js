@@ -35,7 +35,7 @@ export function mountStudio(root, { api, backends, onVoice }) {
 
   const take = async (sound) => {
     recording.close();
-    learnLimits(api, limits);
+    learnLimits(api, limits).then(review.judgeAnew);
     show("about");
     form.begin(sound);
     await review.show(sound);
