@@ -57,7 +57,7 @@ async def test_a_text_is_an_array_of_floats() -> None:
 async def test_a_stream_is_the_same_audio_piece_by_piece() -> None:
     async with Voice("tone") as voice:
         chunks = [chunk async for chunk in voice.stream(" ".join(TEXT))]
-    assert len(chunks) > 2
+    assert len(chunks) >= len(TEXT)  # what came while nobody looked is one piece
     assert all(len(chunk) and chunk.dtype == np.float32 for chunk in chunks)
     assert to_pcm(np.concatenate(chunks)) == tone_bytes(*TEXT)
 

@@ -43,6 +43,7 @@ from voice_server.worker.pcm import to_pcm
 BOOTSTRAP = Path(voice_server.__file__).parent / "worker" / "bootstrap.py"
 TONE = "voice_server.backends.tone:ToneBackend"
 PATIENCE_S = 20.0
+LOAD_S = 100.0  # an engine's libraries from a cold disk, on a busy machine
 TEXT = "The quick brown fox jumps over the lazy dog."
 
 
@@ -114,10 +115,13 @@ class Worker:
         return self._inbox.pop(0)
 
     def load(self, adapter: str = TONE, warmup_text: str = "", **options: Any) -> Ready | LoadFailed:
+        patience_s = self.sock.gettimeout()
+        self.sock.settimeout(LOAD_S)
         assert isinstance(self.hear(), Hello)
         self.say(Load(adapter, "cpu", options, warmup_text))
         while isinstance(message := self.hear(), Progress):
             pass
+        self.sock.settimeout(patience_s)
         assert isinstance(message, (Ready, LoadFailed))
         return message
 
