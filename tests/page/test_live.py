@@ -25,6 +25,12 @@ SAID = "440hz 880hz"
 ONCE = beeps((0, 1.5), (440, 0.6), (0, 0.3), (880, 0.6), (0, 27.0))  # and then it is heard again
 OFTEN = beeps((0, 3.0), (440, 0.6), (0, 3.0))
 LONG = "This sentence takes a while to be spoken, so that there is time to speak up. " * 6
+# Clicked by the page itself: on a busy machine a second passes between what is seen from here and what is done.
+STOP_AFTER_A_SECOND = """() => {
+  const isTime = voicePage.conversation.player.heardS > 1;
+  if (isTime) document.querySelector("#live-stop").click();
+  return isTime;
+}"""
 
 
 @contextmanager
@@ -308,8 +314,7 @@ def test_a_model_that_is_interrupted_stops_and_knows_what_was_heard(asking: Page
         model.broken_off,
     )
     write(asking, "Go on.")
-    asking.wait_for_function("() => voicePage.conversation.player.heardS > 1")
-    asking.locator("#live-stop").click()
+    asking.wait_for_function(STOP_AFTER_A_SECOND)
     wait_until(lambda: model.broken_off > before, "the model is told")
     expect(asking.locator('.live-message[data-state="cut"] s')).not_to_be_empty()
     write(asking, "And now?")
