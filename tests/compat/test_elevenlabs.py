@@ -23,6 +23,7 @@ from tests.compat.conftest import CompatServer
 from tests.compat.report import Report
 from tests.harness import TIMEOUT_S, eventually, tone_bytes
 
+VOICES = ["tone", "low", "high", "default"]  # the last is the sample that ships, which tone imitates
 SENTENCES = ("The train to the coast leaves at noon.", "We should buy our tickets before breakfast.")
 TEXT = " ".join(SENTENCES)
 WORDS = TEXT.split()
@@ -100,7 +101,7 @@ def test_convert_realtime_speaks_what_comes_in_pieces(
 
 def test_the_sdk_lists_the_voices(client: ElevenLabs, sdk: Callable[[str], Any]) -> None:
     with sdk("voices.get_all, voices.search, voices.get"):
-        assert [voice.voice_id for voice in client.voices.get_all().voices] == ["tone", "low", "high"]
+        assert [voice.voice_id for voice in client.voices.get_all().voices] == VOICES
         assert client.voices.search().total_count == 3
         assert client.voices.get("low").name == "low"
 
@@ -181,7 +182,7 @@ async def test_livekit_synthesizes(server: CompatServer, report: Report, encodin
 async def test_livekit_lists_the_voices(server: CompatServer, report: Report) -> None:
     with report(LIVEKIT, version("livekit-plugins-elevenlabs"), "list_voices"):
         async with _livekit(server, "pcm_24000") as tts:
-            assert [voice.id for voice in await tts.list_voices()] == ["tone", "low", "high"]
+            assert [voice.id for voice in await tts.list_voices()] == VOICES
 
 
 # pipecat
