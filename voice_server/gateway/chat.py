@@ -6,10 +6,10 @@ error. A client that leaves or does not read breaks off the model's answer.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from dataclasses import dataclass
 
+import anyio
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
@@ -61,7 +61,7 @@ class Told:
         try:
             with contextlib.suppress(ClientDisconnect):
                 await unless_gone(self.request, self._tell(send))
-        except asyncio.TimeoutError:
+        except TimeoutError:
             abort(self.request)
         finally:
             await self.answer.aclose()
@@ -79,4 +79,5 @@ class Told:
 
     async def _send(self, send: Send, event: bytes, *, more: bool) -> None:
         message = {"type": "http.response.body", "body": event, "more_body": more}
-        await asyncio.wait_for(send(message), self.patience_s)
+        with anyio.fail_after(self.patience_s):  # not wait_for: before Python 3.12 it may swallow that the client left
+            await send(message)
