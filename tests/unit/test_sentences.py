@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import random
 import re
-import time
 from collections.abc import Iterable
-from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.cost import costs_less
 from voice_server.core.limits import TextLimits
+from voice_server.core.text.abbreviations import PysbdJudge
 from voice_server.core.text.sentences import SentenceSplitter, join_short, split_clause
 
 FULL = TextLimits()
@@ -246,17 +246,6 @@ def test_joining_keeps_every_character_and_the_order(sentences: list[str], first
     assert "".join(join_short(sentences, first)) == "".join(sentences)
 
 
-def cost_s(text: str, limits: TextLimits = FULL) -> float:
-    """The least CPU time of five: other work of the machine only ever adds."""
-
-    def once() -> float:
-        started = time.process_time()
-        sentences_of(text, limits)
-        return time.process_time() - started
-
-    return min(once() for _ in range(5))
-
-
 @pytest.mark.parametrize(
     "pattern",
     [
@@ -281,12 +270,20 @@ def cost_s(text: str, limits: TextLimits = FULL) -> float:
 def test_cost_grows_with_the_text_and_not_with_its_square(pattern: str) -> None:
     sentences_of(pattern * 100, FULL)  # pysbd compiles its expressions on first use
     short = (pattern * 1000)[:1000]
-    assert cost_s(short * 16) < 40 * cost_s(short)
+    assert costs_less(lambda: sentences_of(short * 16, FULL), 40, lambda: sentences_of(short, FULL))
 
 
-def test_text_full_of_abbreviations_is_not_shown_to_pysbd_at_every_one() -> None:
+def test_text_full_of_abbreviations_is_not_shown_to_pysbd_at_every_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    judge, shown = PysbdJudge.__call__, list[str]()
+
+    def counted(self: PysbdJudge, before: str, ahead: str) -> bool | None:
+        shown.append(before)
+        return judge(self, before, ahead)
+
+    monkeypatch.setattr(PysbdJudge, "__call__", counted)
     text = "etc. We " * 500
-    assert 2 * cost_s(text) < cost_s(text, replace(FULL, judge_every_chars=1))
+    sentences_of(text, FULL)
+    assert 0 < len(shown) <= 1 + len(text) / FULL.judge_every_chars
 
 
 # The first clause, ahead of its sentence
