@@ -19,9 +19,9 @@ from dataclasses import asdict, dataclass, replace
 import psutil
 
 from bench.gateway import machine
+from voice_server.assembly import Choice, running
 from voice_server.config import load_config
 from voice_server.core.limits import Limits
-from voice_server.main import Choice, running
 from voice_server.pool.dispatcher import RenderRequest
 from voice_server.stream.backend import Backend
 from voice_server.wire.messages import Failed, Ready

@@ -24,11 +24,11 @@ from collections.abc import Awaitable, Callable
 import websockets
 
 from bench.gateway import machine, running_gateway
+from voice_server.assembly import Choice, running
 from voice_server.backends.tone import ToneBackend
 from voice_server.config import load_config
 from voice_server.core.events import AnswerDone, AudioChunk, Event
 from voice_server.core.limits import Limits
-from voice_server.main import Choice, running
 from voice_server.pool.dispatcher import RenderRequest
 from voice_server.stream.backend import Backend
 from voice_server.stream.outbox import Outbox

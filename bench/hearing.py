@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 
 from bench.gateway import machine
 from voice_server import Voice
+from voice_server.assembly import Choice, running
 from voice_server.config import load_config
 from voice_server.core.limits import Limits
 from voice_server.core.text.hearing import HearingDone, HearingEvent, HearingProblem, TextHeard
-from voice_server.main import Choice, running
 from voice_server.stream.hearing import Hearing, HearingSettings
 from voice_server.stream.recogniser import Recogniser
 

@@ -22,12 +22,12 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 
 from bench.gateway import machine
+from voice_server.assembly import Choice, running
 from voice_server.config import load_config
 from voice_server.core.audio.onset import AudibleOnset
 from voice_server.core.events import AudioChunk, Event
 from voice_server.core.limits import Limits
 from voice_server.core.settings import BackendConfig
-from voice_server.main import Choice, running
 from voice_server.stream.backend import Backend
 from voice_server.stream.stream import StreamSettings
 from voice_server.stream.talk import Talk

@@ -17,7 +17,8 @@ import numpy as np
 import websockets
 from numpy.typing import NDArray
 
-from voice_server import main
+from voice_server import assembly
+from voice_server.assembly import build_pool, worker_specs
 from voice_server.backends.tone import sample_pitch_hz, tone_pcm
 from voice_server.config import load_config
 from voice_server.core.audio.pcm import wav_header
@@ -27,7 +28,6 @@ from voice_server.gateway.app import build_app
 from voice_server.gateway.house import House
 from voice_server.gateway.security import Gate
 from voice_server.gateway.server import GatewayServer, bind
-from voice_server.main import build_pool, worker_specs
 from voice_server.pool.process import Command, Guardian
 from voice_server.pool.supervisor import WorkerSpec
 from voice_server.stream.backend import Backend
@@ -61,7 +61,7 @@ FAST = Limits(
 
 def voice_store(folder: Path, limits: VoiceLimits = FAST.voices) -> VoiceStore:
     """The voices of a folder, with the real studio; its clean copies lie in a folder below."""
-    return main.voice_store(folder, limits, {**os.environ, "VOICE_SERVER_HOME": str(folder / "home")})
+    return assembly.voice_store(folder, limits, {**os.environ, "VOICE_SERVER_HOME": str(folder / "home")})
 
 
 def hum(seconds: float = 2.0, rate: int = 24_000, pitch_hz: float = 200.0) -> NDArray[np.int16]:

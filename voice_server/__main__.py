@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from voice_server.assembly import SAMPLES, voice_store
 from voice_server.config import ConfigError, load_config
 from voice_server.core.doors.chat_protocol import model_settings
 from voice_server.core.errors import VoiceError
@@ -20,14 +21,12 @@ from voice_server.gateway.requests import RequestIdFilter
 from voice_server.gateway.security import InsecureBind, check_bind
 from voice_server.main import (
     PORTS,
-    SAMPLES,
     PortOptions,
     ServeOptions,
     local_gateway,
     local_recogniser,
     serve,
     serve_port,
-    voice_store,
     with_connections_per_address,
 )
 from voice_server.ports.stdio import NotPipes, claim_stdio

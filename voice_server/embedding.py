@@ -24,6 +24,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from voice_server.assembly import SAMPLES, Choice, choose_one, running
 from voice_server.blocking import BlockingVoice
 from voice_server.config import Config, ConfigError, load_config
 from voice_server.core.audio.floats import Audio, from_pcm, to_pcm
@@ -33,7 +34,6 @@ from voice_server.core.limits import Limits
 from voice_server.core.placement import place
 from voice_server.core.settings import AUTO, Gpu
 from voice_server.machine import see_gpus
-from voice_server.main import SAMPLES, Choice, choose_one, running
 from voice_server.pool.pool import Pool
 from voice_server.stream import loras
 from voice_server.stream.backend import Backend

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.harness import RunningServer, running_server, tone_config
-from voice_server.gateway.page import POLICY, STATIC
+from voice_server.gateway.doors.page import POLICY, STATIC
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_leaks")]
 

@@ -20,8 +20,8 @@ from tests.harness import (
     tone_config,
     voice_store,
 )
+from voice_server.assembly import watch_voices
 from voice_server.core.settings import BackendConfig
-from voice_server.main import watch_voices
 from voice_server.voices import VoiceStore
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_leaks")]

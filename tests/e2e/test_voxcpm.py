@@ -29,10 +29,10 @@ from tests.harness import (
     voice_store,
 )
 from tests.process.pool_driver import all_ready, first_audio, start_of_render
+from voice_server.assembly import watch_voices
 from voice_server.config import load_config
 from voice_server.core.limits import Limits
 from voice_server.core.settings import BackendConfig
-from voice_server.main import watch_voices
 from voice_server.voices import VoiceStore
 
 pytestmark = pytest.mark.anyio

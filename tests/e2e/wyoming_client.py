@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.harness import TIMEOUT_S, RunningServer
-from voice_server.gateway.wyoming import serve_wyoming
+from voice_server.gateway.doors.wyoming import serve_wyoming
 
 
 @dataclass

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from tests.harness import FAST, FAST_WORKER, TIMEOUT_S, eventually
+from voice_server.assembly import build_hearing_pool, worker_specs
 from voice_server.core.limits import Limits, WorkerLimits
 from voice_server.core.settings import BackendConfig
 from voice_server.core.text.hearing import AudioDropped, HearingDone, HearingEvent, HearingProblem, TextHeard
-from voice_server.main import build_hearing_pool, worker_specs
 from voice_server.pool.process import Guardian
 from voice_server.stream.hearing import Hearing, HearingSettings
 from voice_server.stream.recogniser import Recogniser

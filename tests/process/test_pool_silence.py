@@ -26,7 +26,7 @@ from tests.harness import (
 )
 from tests.process.pool_driver import all_ready, first_audio, only_slot, resumes, start_of_render
 from tests.process.worker_driver import is_gone
-from voice_server.main import build_pool, worker_specs
+from voice_server.assembly import build_pool, worker_specs
 from voice_server.pool.process import Guardian
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_leaks")]

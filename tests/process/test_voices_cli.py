@@ -14,8 +14,8 @@ import soundfile
 from tests.harness import TIMEOUT_S, cloned_tone_bytes, hum_wav, wait_until
 from tests.server_process import HOME
 from voice_server.__main__ import main
+from voice_server.assembly import voice_store
 from voice_server.core.limits import VoiceLimits
-from voice_server.main import voice_store
 
 
 class Desk:

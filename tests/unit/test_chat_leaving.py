@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
-from voice_server.gateway.chat import Told
+from voice_server.gateway.doors.chat import Told
 
 SCOPE = {"type": "http", "method": "POST", "path": "/chat", "headers": []}
 TOKENS_HEARD = 3

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from voice_server.assembly import sharing_warning, worker_environ, worker_specs
 from voice_server.config import load_config
 from voice_server.core.placement import Placement
 from voice_server.core.settings import BackendConfig, Gpu
-from voice_server.main import sharing_warning, worker_environ, worker_specs
 
 CPU = Placement("cpu", "")
 PYTHON = Path("/python")

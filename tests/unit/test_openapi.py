@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 
-from voice_server.gateway.docs_page import render
+from voice_server.gateway.doors.docs_page import render
 from voice_server.gateway.openapi import openapi, told
 
 

@@ -9,7 +9,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Mount, Route, WebSocketRoute
 
-from voice_server.gateway import (
+from voice_server.gateway.doors import (
     cartesia,
     chat,
     deepgram,
@@ -22,18 +22,18 @@ from voice_server.gateway import (
     voices,
     voxcpm_api,
 )
-from voice_server.gateway.convert import convert
-from voice_server.gateway.docs_page import docs, openapi_json
+from voice_server.gateway.doors.convert import convert
+from voice_server.gateway.doors.docs_page import docs, openapi_json
+from voice_server.gateway.doors.stream_tokens import stream_tokens
+from voice_server.gateway.doors.transcribe import transcribe
+from voice_server.gateway.doors.transcriptions import transcriptions
+from voice_server.gateway.doors.voxcpm_tts import voxcpm_tts
+from voice_server.gateway.doors.whole_text import stream_text, tts
 from voice_server.gateway.house import House
 from voice_server.gateway.ports import VoxcpmPortMiddleware
 from voice_server.gateway.requests import HEADER as REQUEST_ID
 from voice_server.gateway.requests import RequestIdMiddleware
 from voice_server.gateway.security import GateMiddleware
-from voice_server.gateway.stream_tokens import stream_tokens
-from voice_server.gateway.transcribe import transcribe
-from voice_server.gateway.transcriptions import transcriptions
-from voice_server.gateway.voxcpm_tts import voxcpm_tts
-from voice_server.gateway.whole_text import stream_text, tts
 
 
 def build_app(house: House, cors: Sequence[str] = (), voxcpm_ports: Collection[int] = ()) -> Starlette:

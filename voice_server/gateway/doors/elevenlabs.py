@@ -18,8 +18,8 @@ from voice_server.core.doors.elevenlabs_protocol import ClientMessage, OutputFor
 from voice_server.core.errors import BadMessage, EmptyText, GoingAway, IdleTimeout, SlowClient, VoiceError
 from voice_server.core.events import AnswerDone, Event, Problem
 from voice_server.core.limits import ElevenLabsLimits
-from voice_server.gateway.elevenlabs_audio import Output
-from voice_server.gateway.elevenlabs_http import backend_of, refuse
+from voice_server.gateway.doors.elevenlabs_audio import Output
+from voice_server.gateway.doors.elevenlabs_http import backend_of, refuse
 from voice_server.gateway.house import House
 from voice_server.gateway.security import address_of, keys_of
 from voice_server.gateway.sockets import NORMAL_CLOSURE, POLICY_VIOLATION, abort, say_and_close

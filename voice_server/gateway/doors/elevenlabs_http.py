@@ -15,7 +15,7 @@ from voice_server.core.doors.elevenlabs_protocol import Alignment, OutputFormat,
 from voice_server.core.errors import TextTooLong, UnknownVoice, VoiceError
 from voice_server.core.events import Event
 from voice_server.gateway.bodies import read_body
-from voice_server.gateway.elevenlabs_audio import encoder_of, is_slow, whole_file
+from voice_server.gateway.doors.elevenlabs_audio import encoder_of, is_slow, whole_file
 from voice_server.gateway.house import House
 from voice_server.gateway.openapi import told
 from voice_server.gateway.security import address_of

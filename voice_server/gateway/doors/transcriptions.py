@@ -21,7 +21,7 @@ from voice_server.core.doors.transcriptions_protocol import Asked
 from voice_server.core.errors import AudioTooLong, SlowClient, VoiceError
 from voice_server.core.limits import TranscriptionLimits
 from voice_server.core.text.hearing import HearingDone
-from voice_server.gateway import openai
+from voice_server.gateway.doors import openai
 from voice_server.gateway.file_hearing import heard, heard_whole
 from voice_server.gateway.house import House
 from voice_server.gateway.openapi import told

@@ -16,10 +16,10 @@ from starlette.responses import JSONResponse, Response
 
 from voice_server.core.doors.voxcpm_tts_protocol import NON_STREAMING, PARAMS, STREAMING, voice_name
 from voice_server.core.errors import UnknownVoice, VoiceError
+from voice_server.gateway.doors.voices import file_of
 from voice_server.gateway.house import House
 from voice_server.gateway.openapi import told
 from voice_server.gateway.security import error_response
-from voice_server.gateway.voices import file_of
 from voice_server.stream.backend import Backend
 from voice_server.voices import MEDIA_TYPES
 

@@ -18,11 +18,11 @@ from voice_server.core.doors import voxcpm_tts_protocol as protocol
 from voice_server.core.doors.voxcpm_tts_protocol import Cancel, Ping, Refusal, Replies, TtsRequest
 from voice_server.core.errors import GoingAway, SlowClient, VoiceError
 from voice_server.core.events import Event, Problem
+from voice_server.gateway.doors.voxcpm_api import categories
 from voice_server.gateway.house import House
 from voice_server.gateway.security import address_of
 from voice_server.gateway.sockets import POLICY_VIOLATION, abort, say_and_close
 from voice_server.gateway.speech import Wanted, speak
-from voice_server.gateway.voxcpm_api import categories
 from voice_server.stream.backend import Backend
 from voice_server.stream.stream import StreamSettings
 

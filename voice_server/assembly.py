@@ -1,0 +1,174 @@
+"""From the configuration to running pools: which backends, their environments, workers and voices.
+
+Together with main.py, which puts doors before them, this is the composition root: nothing else builds things.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from voice_server.config import BackendConfig, Config, pick_backend
+from voice_server.core.errors import BackendUnavailable, UnknownBackend
+from voice_server.core.limits import Limits, VoiceLimits
+from voice_server.core.placement import Placement, place, shares_gpu
+from voice_server.core.settings import Gpu
+from voice_server.machine import see_gpus
+from voice_server.pool.dispatcher import Dispatcher
+from voice_server.pool.pool import Pool
+from voice_server.pool.process import Command, Guardian, run_once
+from voice_server.pool.supervisor import WorkerSpec
+from voice_server.pool.switchboard import Switchboard
+from voice_server.stream.backend import Backend
+from voice_server.stream.recogniser import Recogniser
+from voice_server.venvs import VenvStore, default_home
+from voice_server.voices import VoiceStore
+from voice_server.wire.messages import STT, TTS, Load
+
+Report = Callable[[str], None]
+
+_BOOTSTRAP = Path(__file__).parent / "worker" / "bootstrap.py"
+_STUDIO = Path(__file__).parent / "studio" / "__main__.py"
+SAMPLES = Path("voice_samples")  # of the folder the gateway was started in
+_NOT_FOR_WORKERS = ("PYTHON", "VIRTUAL_ENV", "VOICE_SERVER_", "LLM_", "CUDA_VISIBLE_DEVICES")
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    config: BackendConfig
+    reason: str
+
+
+def choose(config: Config, names: Sequence[str], gpus: Sequence[Gpu]) -> list[Choice]:
+    """The backends to run, of which one speaks at least. Raises UnknownBackend or BackendUnavailable."""
+    chosen = [Choice(*pick_backend(config, name, gpus)) for name in names]
+    if not any(choice.config.kind == TTS for choice in chosen):
+        chosen.append(Choice(*pick_backend(config, "", gpus)))
+    return chosen
+
+
+def choose_one(config: Config, kind: str, name: str, gpus: Sequence[Gpu]) -> Choice:
+    """The backend for a program that needs one of this kind. Raises UnknownBackend or BackendUnavailable."""
+    listening = [backend.name for backend in config.backends.values() if backend.kind == STT]
+    if kind == STT and not listening:
+        raise BackendUnavailable("no backend of kind stt is configured")
+    choice = Choice(*pick_backend(config, name or (listening[0] if kind == STT else ""), gpus))
+    if choice.config.kind != kind:
+        raise UnknownBackend(f"the backend {name} is of kind {choice.config.kind}, not {kind}", field="backend")
+    return choice
+
+
+def worker_environ(environ: Mapping[str, str], backend: BackendConfig, placement: Placement) -> dict[str, str]:
+    """What a worker may see of our environment: no secrets of ours, no path to our packages, one GPU, and one folder
+    that all workers share for what is computed once."""
+    device = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": placement.cuda_visible_devices}
+    cache = {"VOICE_SERVER_CACHE": str(default_home(environ).absolute())}
+    return {**_inherited(environ), **_ONE_THREAD, **cache, "TQDM_DISABLE": "1", **device, **backend.env}
+
+
+def _inherited(environ: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in environ.items() if not key.startswith(_NOT_FOR_WORKERS)}
+
+
+def worker_specs(backend: BackendConfig, python: Path, workers: int, gpus: Sequence[Gpu]) -> list[WorkerSpec]:
+    placements = place(backend, workers, gpus)
+    options = backend.options | (backend.shared_gpu_options if shares_gpu(placements) else {})
+    return [
+        WorkerSpec(
+            name=f"{backend.name}-{number}",
+            command=Command((str(python), "-I", str(_BOOTSTRAP)), worker_environ(os.environ, backend, placement)),
+            load=Load(backend.adapter, placement.device, options, backend.warmup_text),
+            limits=backend.limits,
+        )
+        for number, placement in enumerate(placements)
+    ]
+
+
+def build_pool(backend: BackendConfig, specs: Sequence[WorkerSpec], limits: Limits) -> Pool[Dispatcher]:
+    is_fifo, repeat_bytes = backend.scheduling == "fifo", backend.cache_mib * 2**20
+    return Pool(backend.name, specs, Dispatcher(limits.stream, fifo=is_fifo, repeat_bytes=repeat_bytes))
+
+
+def build_hearing_pool(backend: BackendConfig, specs: Sequence[WorkerSpec], limits: Limits) -> Pool[Switchboard]:
+    return Pool(backend.name, specs, Switchboard(limits.hearing))
+
+
+def sharing_warning(backend: BackendConfig, workers: int, gpus: Sequence[Gpu]) -> str:
+    """What the operator should know about workers that share a GPU; "" where there is nothing to know."""
+    placements = place(backend, workers, gpus)
+    if not (backend.shared_gpu_options and shares_gpu(placements)):
+        return ""
+    changed = ", ".join(f"{name}: {json.dumps(value)}" for name, value in backend.shared_gpu_options.items())
+    shared = f"{len(placements)} workers share {len({place.cuda_visible_devices for place in placements})} GPU(s)"
+    return (
+        f"warning: backend {backend.name}: {shared}, which its engine stands only with {changed}; expect slower renders"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The chosen backends with their workers started, not yet ready."""
+
+    backends: list[Backend]
+    recognisers: list[Recogniser]
+
+
+@asynccontextmanager
+async def running(
+    choices: Sequence[Choice], pool_size: int, limits: Limits, report: Report, samples: Path = SAMPLES
+) -> AsyncIterator[Running]:
+    """Raises VenvBuildFailed."""
+    store, gpus, voices = VenvStore(), see_gpus(os.environ).gpus, voice_store(samples, limits.voices)
+    started = Running([], [])
+    gate = asyncio.Semaphore(limits.worker.parallel_loads)
+    for choice in choices:
+        config = choice.config
+        python = await asyncio.to_thread(store.build, config.name, config.venv, report)
+        if warning := sharing_warning(config, pool_size, gpus):
+            report(warning)
+        specs = worker_specs(config, python, pool_size, gpus)
+        if config.kind == STT:
+            started.recognisers.append(Recogniser(config, build_hearing_pool(config, specs, limits)))
+        else:
+            started.backends.append(Backend(config, build_pool(config, specs, limits), voices))
+    pools: list[Pool[Any]] = [*(one.pool for one in started.backends), *(one.pool for one in started.recognisers)]
+    guardian = Guardian()
+    await asyncio.to_thread(voices.scan)
+    watching = asyncio.create_task(watch_voices(voices, limits.voices.scan_s))
+    try:
+        for pool in pools:
+            pool.start(guardian, gate, random.random)
+        yield started
+    finally:
+        watching.cancel()
+        for pool in pools:
+            await pool.stop()
+        guardian.close()
+
+
+def voice_store(folder: Path, limits: VoiceLimits, environ: Mapping[str, str] = os.environ) -> VoiceStore:
+    """The voices of a folder of samples, each cleaned by a process of its own; nothing is looked at yet."""
+    seconds = str(limits.sample_min_s), str(limits.sample_max_s)
+
+    def studio(source: Path, target: Path) -> bytes:
+        # Not -I: the gateway itself may be installed for its user alone, and so is what the studio needs.
+        argv = (sys.executable, "-E", str(_STUDIO), "clean", str(source), str(target), *seconds)
+        return run_once(Command(argv, _inherited(environ)), limits.studio_s, limits.verdict_bytes)
+
+    return VoiceStore(folder, limits, studio, default_home(environ).absolute() / "voices")
+
+
+async def watch_voices(voices: VoiceStore, every_s: float) -> None:
+    """A file dropped into the folder is a voice a moment later."""
+    while True:
+        await asyncio.sleep(every_s)
+        await asyncio.to_thread(voices.scan)
