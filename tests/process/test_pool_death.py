@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -41,6 +42,24 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_leaks")]
 VICTIM = "This is the one who dies."
 OTHERS = ("The first bystander.", "Here is the second one.", "And a third.")
 CHUNK_BYTES = 24 * 80 * 2  # 80 ms, the chunk of the tone backend
+
+# Wants more memory than there is at its first render.
+HUNGRY = """
+import pathlib, resource
+from voice_server.backends.tone import ToneBackend
+
+class Hungry(ToneBackend):
+    def __init__(self, device, once, **options):
+        super().__init__(device, **options)
+        self._once = pathlib.Path(once)
+
+    def render(self, text, voice, **options):
+        if not self._once.exists():
+            self._once.touch()
+            resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+            bytearray(8 << 30)
+        yield from super().render(text, voice, **options)
+"""
 
 
 async def test_w1_a_kill_at_any_moment_leaves_no_trace_in_any_stream(tone_python: Path) -> None:
@@ -90,6 +109,44 @@ async def test_w1_the_stream_hears_of_a_death_at_once(tone_python: Path) -> None
             await all_ready(backend, without=pid)
     print("from kill to on_lost: " + ", ".join(f"{delay_s * 1000:.2f} ms" for delay_s in delays_s))
     assert max(delays_s) < 0.5
+
+
+async def test_w15_a_worker_without_memory_left_fails_its_render_and_nothing_else(
+    tone_python: Path, tmp_path: Path
+) -> None:
+    """Linux gives memory until there is none; under a limit an engine is told so, as by CUDA, and may try again."""
+    adapter = tmp_path / "hungry.py"
+    adapter.write_text(HUNGRY)
+    config = replace(tone_config(once=f"{tmp_path}/eaten"), adapter=f"{adapter}:Hungry")
+    async with running_pool(config, tone_python) as backend:
+        pid = only_slot(backend).pid
+        first, again = (submit(backend, Listener(VICTIM)) for _ in range(2))
+        await eventually(lambda: bool(first.ending and again.ending), "both have ended")
+        assert only_slot(backend).pid == pid
+    assert isinstance(first.ending, Failed)
+    assert (first.ending.code, first.ending.retryable) == ("out_of_memory", True)
+    assert again.audio == tone_bytes(VICTIM)
+
+
+async def test_w2_a_kill_of_all_workers_at_once_loses_no_stream(tone_python: Path) -> None:
+    texts = [f"This is what stream {number} says. {OTHERS[number % 3]}" for number in range(16)]
+    async with running_server(tone_config(workers=4, limits=HARDY_WORKER, speed_rtf=0.05), tone_python) as server:
+        for _ in range(3):
+            asking = [asyncio.create_task(ask(server.ws, {"token": text, "done": True})) for text in texts]
+            await eventually(
+                lambda: all(slot.open_renders for slot in server.backend.pool.slots), "all workers are busy"
+            )
+            pids = [slot.pid for slot in server.backend.pool.slots]
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
+            answers = [await task for task in asking]
+            assert [answer.codes for answer in answers] == [[]] * 16
+            assert [answer.audio for answer in answers] == [
+                tone_bytes(text[: text.index(".") + 1], text[text.index(".") + 2 :]) for text in texts
+            ]
+            assert all(answer.messages[-1] == {"type": "done"} for answer in answers)
+            for pid in pids:
+                await all_ready(server.backend, without=pid)
 
 
 async def test_w3_a_sentence_that_kills_two_workers_fails_alone_and_the_next_follows(tone_python: Path) -> None:

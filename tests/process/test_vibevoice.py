@@ -15,7 +15,7 @@ import soundfile
 
 from tests.process.engine_environments import python_of
 from tests.process.worker_driver import Worker, started
-from voice_server.wire.messages import Audio, Cancel, Cancelled, Done, Failed, Message, Ready, Render
+from voice_server.wire.messages import Cancel, Cancelled, Done, Failed, Ready, Render
 
 ADAPTER = f"{Path(__file__).parents[1] / 'tiny_vibevoice.py'}:TinyVibeVoice"
 TEXT = "Hello."
@@ -49,8 +49,7 @@ def fail(worker: Worker, text: str, voice: str, **options: Any) -> str:
 @pytest.mark.parametrize("voice", ["alice", "zero-shot"])
 def test_audio_comes_step_by_step_and_a_cancel_ends_it(worker: Worker, voice: str) -> None:
     worker.say(Render(2, TEXT, voice, {"cfg_scale": 1.5}))
-    first: Message = worker.hear()
-    assert isinstance(first, Audio) and len(first.pcm) % STEP_BYTES == 0
+    assert len(worker.hear_audio().pcm) % STEP_BYTES == 0
     worker.say(Cancel(2))
     assert worker.hear_render()[1] == Cancelled(2)
 

@@ -126,12 +126,19 @@ class Worker:
         return message
 
     def hear_render(self) -> tuple[bytes, Done | Failed | Cancelled]:
-        """The audio up to the end of the only open render, and that end."""
+        """The audio up to the end of the only open render, and that end; signs of life are passed over."""
         pcm = b""
-        while isinstance(message := self.hear(), Audio):
-            pcm += message.pcm
+        while isinstance(message := self.hear(), (Audio, Progress)):
+            pcm += message.pcm if isinstance(message, Audio) else b""
         assert isinstance(message, (Done, Failed, Cancelled))
         return pcm, message
+
+    def hear_audio(self) -> Audio:
+        """The first audio; signs of life before it are passed over."""
+        while isinstance(message := self.hear(), Progress):
+            pass
+        assert isinstance(message, Audio)
+        return message
 
     def render(self, text: str, voice: str = "", render_id: int = 1, **options: Any) -> tuple[bytes, Message]:
         self.say(Render(render_id, text, voice, options))
