@@ -55,7 +55,7 @@ class Answering:
 
     def end(self) -> None:
         self.listening.finished()
-        self.listening.ended()
+        self.listening.ended(9.0)
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_an_answer_that_begins_while_the_last_one_is_sent_is_measured_alone(answ
     answering.accepted(0.2, 0)
     answering.listening.rendering(0, 0.3)
     answering.audio(0, 1.0, 0.5)
-    answering.listening.ended()
+    answering.listening.ended(9.0)
     answering.audio(0, 1.0, 0.7)
     answering.end()
     assert answering.told.first_audios == [0.5, 0.5]
@@ -156,14 +156,14 @@ def test_a_cancelled_answer_counts_as_it_was_until_then(answering: Answering) ->
     answering.accepted(0.0, 0)
     answering.audio(0, 1.0, 0.5)
     answering.audio(0, 1.0, 3.0)
-    answering.listening.dropped()
-    answering.listening.dropped()  # the client leaves
+    answering.listening.dropped(9.0)
+    answering.listening.dropped(9.0)  # the client leaves
     assert answering.told.answers == [False]
 
 
 def test_audio_that_was_on_its_way_at_a_cancel_belongs_to_nobody(answering: Answering) -> None:
     answering.accepted(0.0, 0)
-    answering.listening.dropped()
+    answering.listening.dropped(9.0)
     answering.audio(0, 1.0, 1.0)
     assert answering.told == Told()
     assert answering.listening.heard_s(2.0) == 0.0
@@ -173,9 +173,9 @@ def test_the_last_word_of_an_answer_may_come_after_a_cancel(answering: Answering
     answering.accepted(0.0, 0)
     answering.audio(0, 1.0, 0.5)
     answering.listening.finished()
-    answering.listening.dropped()
+    answering.listening.dropped(9.0)
     answering.accepted(1.0, 0)
-    answering.listening.ended()  # of the first answer
+    answering.listening.ended(9.0)  # of the first answer
     answering.audio(0, 1.0, 1.5)
     assert answering.told.first_audios == [0.5, 0.5]
 
@@ -222,7 +222,7 @@ def test_nothing_is_heard_any_more_after_a_barge_in(answering: Answering) -> Non
     answering.accepted(0.0, 0)
     answering.audio(0, 2.0, 1.0)
     answering.end()
-    answering.listening.dropped()
+    answering.listening.dropped(9.0)
     assert answering.listening.heard(1.5) == Heard()
 
 
@@ -233,5 +233,5 @@ def test_nobody_need_ask() -> None:
     listening.rendering(0, 1.0)
     listening.delivered(AudioChunk(0, b"\0\x40" * RATE), RATE, 1.0)
     listening.finished()
-    listening.ended()
+    listening.ended(9.0)
     assert listening.heard_s(9.0) == 0.0

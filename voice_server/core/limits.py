@@ -67,6 +67,19 @@ class StreamLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class AccessLimits:
+    """Of one client: who shows a token with a name, or else an address. Its connections are in StreamLimits."""
+
+    streams_per_client: int = 0  # that speak at once; 0 is no limit: the line is fair already
+    chars_per_minute: int = 0  # of text, and as much at once; 0 is no limit. Speech is about 900 a minute
+    clients: int = 10_000  # remembered until their minute is full again; beyond them newcomers share one minute
+    retry_s: float = 1.0  # told to who has too many streams: nobody knows when the first of them ends
+    tokens: int = 1_000  # in a table: each request is compared with all of them
+    table_bytes: int = 256 * 1024  # of that file
+    look_s: float = 1.0  # between two looks at whether a file of tokens or a certificate has changed
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerLimits:
     control_frame_bytes: int = CONTROL_FRAME_BYTES  # part of the wire protocol
     audio_frame_bytes: int = AUDIO_FRAME_BYTES
@@ -171,6 +184,7 @@ class ListeningLimits:
     gap_s: float = 0.01  # shorter pauses in the audio are jitter that any player's buffer hides
     seconds_per_char: float = 0.067  # of usual speech: what a sentence is expected to last until its end is known
     answers: int = 8  # complete ones that a player may still have ahead of it, and a barge-in may cut
+    detailed: int = 200  # sentences of an answer that are told one by one, in traces: 50 KB
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +238,26 @@ class RequestLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class LogLimits:
+    waiting_lines: int = 2_000  # that standard error has not taken; more are left out, and counted
+    flush_s: float = 1.0  # at the end, for what still waits: who reads our log is there, or is not
+
+
+@dataclass(frozen=True, slots=True)
+class WatchdogLimits:
+    blocked_s: float = 0.1  # of the event loop: a listener with 100 ms in its buffer would hear it
+    look_s: float = 0.05  # between two looks: 0.1 % of a core
+    told_every_s: float = 10.0  # a stack at most: a loop that is always late is not helped by a log full of it
+
+
+@dataclass(frozen=True, slots=True)
+class TraceLimits:
+    flush_s: float = 2.0  # at the end, for what a collector has not taken
+    waiting_spans: int = 2_048  # more are left out
+    send_s: float = 5.0  # one request to the collector
+
+
+@dataclass(frozen=True, slots=True)
 class ConvertLimits:
     longest_s: int = 20 * 60  # of sound in one POST /convert: more than any answer, which has 200 Ki characters
     body_bytes: int = 20 * 60 * 48_000 * 2  # the same at the highest rate; a FLAC of noisy speech takes 90 MB of memory
@@ -271,6 +305,18 @@ class VoiceLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class PromptLimits:
+    """Of recordings that clients name by URL, where that is allowed."""
+
+    file_bytes: int = 10 * 2**20  # 30 s of 24-bit stereo at 48 kHz are 8.3 MiB
+    total_s: float = 10.0  # from the question for its address to the last byte
+    connect_s: float = 3.0  # to one address of several
+    at_once: int = 4  # being fetched or cleaned: each holds its file in memory
+    wait_s: float = 10.0  # of one that comes when there are as many
+    kept: int = 64  # of all connections: each is up to 13 MB of temporary files
+
+
+@dataclass(frozen=True, slots=True)
 class ConfigLimits:
     file_bytes: int = 256 * 1024  # a hundred backends
     depth: int = 20  # of nested maps and lists: reading them is recursive
@@ -296,10 +342,12 @@ class Limits:
     stream: StreamLimits = StreamLimits()
     worker: WorkerLimits = WorkerLimits()
     voices: VoiceLimits = VoiceLimits()
+    prompts: PromptLimits = PromptLimits()
     hearing: HearingLimits = HearingLimits()
     transcribe: TranscribeLimits = TranscribeLimits()
     transcriptions: TranscriptionLimits = TranscriptionLimits()
     chat: ChatLimits = ChatLimits()
+    access: AccessLimits = AccessLimits()
     voxcpm_tts: VoxcpmTtsLimits = VoxcpmTtsLimits()
     ports: PortLimits = PortLimits()
     convert: ConvertLimits = ConvertLimits()

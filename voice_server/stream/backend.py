@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from voice_server.core import options, voice_names
 from voice_server.core.audio.listening import Listening, Measures, NoMeasures
+from voice_server.core.budget import Budgets
+from voice_server.core.limits import AccessLimits
+from voice_server.core.report import AnswerReport, Origin
 from voice_server.core.settings import BackendConfig
+from voice_server.logs import tell_answer
 from voice_server.pool.dispatcher import Dispatcher, RenderRequest
 from voice_server.pool.pool import Pool
 from voice_server.voices import Sample, VoiceStore
@@ -23,18 +28,33 @@ class StreamView(Protocol):
     def voice(self) -> str: ...
 
 
+Teller = Callable[[Origin, AnswerReport], None]
+
+
 class Backend:
     def __init__(self, config: BackendConfig, pool: Pool[Dispatcher], store: VoiceStore) -> None:
         self.config = config
         self.pool = pool
         self.default_options: dict[str, Any] = {}  # of streams that begin from now on; replaced, never changed
         self.measures: Measures = NoMeasures()
+        self.budgets = Budgets(AccessLimits())  # of clients, where somebody limits them
+        self.tellers: list[Teller] = [tell_answer]  # of each answer that has ended
         self.streams: dict[int, StreamView] = {}  # open ones, by the id that the dispatcher gave them
         self.store = store  # of the voices that can be cloned; all backends of a server have the same
+
+    def with_voices(self, store: VoiceStore) -> Backend:
+        """The same engine and the same streams, with the voices of another store."""
+        other = copy.copy(self)
+        other.store = store
+        return other
 
     @property
     def name(self) -> str:
         return self.config.name
+
+    def answered(self, origin: Origin, report: AnswerReport) -> None:
+        for tell in self.tellers:
+            tell(origin, report)
 
     @property
     def voices(self) -> list[str]:

@@ -10,8 +10,8 @@ import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-from voice_server.core.errors import SlowClient
-from voice_server.core.events import AnswerCancelled, AnswerDone, AudioChunk, Event, FormatChanged, StreamReady
+from voice_server.core.errors import SlowClient, VoiceError
+from voice_server.core.events import AnswerCancelled, AnswerDone, AudioChunk, Event, FormatChanged, Problem, StreamReady
 from voice_server.core.limits import StreamLimits
 
 _SURVIVES_CANCEL = (StreamReady, FormatChanged, AnswerDone, AnswerCancelled)
@@ -30,6 +30,7 @@ class Outbox:
         self._waiting_bytes = 0
         self._wake: asyncio.Future[None] | None = None
         self._closed = False
+        self.failure: VoiceError | None = None  # what ended it before its time
         self.on_delivered: Callable[[Event], None] = lambda event: None
         self.send_at_once: Callable[[bytes], bool] = lambda pcm: False
 
@@ -70,10 +71,15 @@ class Outbox:
                 watch.end()
                 self.on_delivered(event)
                 if is_last(event):
+                    self.failure = event.error if isinstance(event, Problem) else None
                     return event
         except asyncio.CancelledError:
             if watch.has_fired:
-                raise SlowClient(f"audio was not read for {self._limits.send_s:g} s") from None
+                self.failure = SlowClient(f"audio was not read for {self._limits.send_s:g} s")
+                raise self.failure from None
+            raise
+        except VoiceError as error:
+            self.failure = error
             raise
         finally:
             watch.close()

@@ -14,6 +14,7 @@ from typing import Any
 from voice_server.core.audio import pcm as audio
 from voice_server.core.audio.listening import Listening, NoMeasures
 from voice_server.core.audio.reorder import ReorderBuffer
+from voice_server.core.budget import Allowance
 from voice_server.core.errors import BadAudio, BadMessage, EmptyText, Overloaded, Poisoned, TextTooLong, VoiceError
 from voice_server.core.events import (
     AnswerCancelled,
@@ -28,9 +29,11 @@ from voice_server.core.events import (
     StreamReady,
 )
 from voice_server.core.limits import Limits
+from voice_server.core.report import AnswerReport, AnswerState, Origin
 from voice_server.core.text.sentences import SentenceSplitter, join_short, split_clause
 from voice_server.core.text.speakable import Speakable
 from voice_server.core.text.tags import understood_only
+from voice_server.logs import current
 from voice_server.pool.dispatcher import RenderRequest
 from voice_server.stream.backend import Backend
 from voice_server.stream.later import Later, Mark
@@ -47,7 +50,7 @@ class StreamSettings:
     live: bool = True  # somebody listens while it renders; False: a whole file is wanted
     sample_rate: int = 0  # Hz; 0 is the gateway's default
     speakable: bool = True  # turn Markdown, URLs and emoji into something an engine can say
-    client: str = ""  # who opened it, as an address: the streams of one client stand behind each other in line
+    client: str = ""  # who opened it: its streams stand behind each other in line, and share a budget
 
 
 class Stream:
@@ -63,6 +66,7 @@ class Stream:
         self._settings = settings
         self._id = self._dispatcher.open_stream(live=settings.live, client=settings.client)
         self._speaker = Speaker(backend)
+        self._allowance = Allowance(backend.budgets, settings.client)
         wait_s = limits.stream.queue_wait_s if settings.live else limits.stream.file_wait_s
         self._patience = Patience(self._dispatcher, self._id, limits.stream, wait_s, self._emit, self._give_up)
         self._later = Later(limits.text)  # said after `finish`, for the next answer
@@ -70,8 +74,9 @@ class Stream:
         self._idle_timer: asyncio.TimerHandle | None = None
         self._poisonous = 0
         self._given_up = False
+        self._asked_by = current.get()
         outbox.on_delivered = self._on_delivered
-        self.listening = Listening(backend.measures if settings.live else NoMeasures())
+        self.listening = Listening(backend.measures if settings.live else NoMeasures(), self._report)
         backend.streams[self._id] = self
         self._new_answer()
 
@@ -84,6 +89,7 @@ class Stream:
         self._chars = 0
         self._waiting_chars = 0  # of sentences that have not ended
         self._finishing = False
+        self._allowance.end()
         self._speaker.begin_answer()
 
     # What the door says
@@ -127,14 +133,20 @@ class Stream:
         self._emit(FormatChanged(self.sample_rate))
 
     def push(self, text: str) -> None:
-        """Append tokens to the answer. Raises TextTooLong; the text was not taken then."""
-        if self._finishing:
-            self._later.push(text)
-            return
+        """Append tokens to the answer. Raises TextTooLong and RateLimited; the text was not taken then."""
+        check, take = (self._later.check, self._later.push) if self._finishing else (self._check, self._append)
+        check(text)
+        self._allowance.take(len(text), self._loop.time())
+        take(text)
+
+    def _check(self, text: str) -> None:
         if self._chars + len(text) > self._limits.text.stream_chars:
             raise TextTooLong(f"an answer has at most {self._limits.text.stream_chars} characters", field="token")
         if self.unspoken_chars + len(text) > self._limits.text.pending_chars:
             raise TextTooLong(f"{self._limits.text.pending_chars} characters wait already", field="token")
+
+    def _append(self, text: str) -> None:
+        self._allowance.begin()
         self._chars += len(text)
         self._accept(self._hurried(self._splitter.push(text)))
         self._arm_idle_timer()
@@ -159,12 +171,13 @@ class Stream:
     def cancel(self) -> None:
         """Barge-in: nothing of the current answer is rendered or sent any more."""
         heard = self.listening.heard(self._loop.time())
-        self._drop()
+        self._drop("cancelled")
         self._emit(AnswerCancelled(heard.text, round(heard.heard_s * 1000), round(heard.delivered_s * 1000)))
 
     def close(self) -> None:
-        """The client is gone."""
-        self._drop()
+        """The client is gone, or was sent away."""
+        error = self._outbox.failure
+        self._drop("failed" if error else "left", error.code if error else "")
         self._dispatcher.close_stream(self._id)
         self._backend.streams.pop(self._id, None)
         self._outbox.close()
@@ -203,7 +216,7 @@ class Stream:
             return
         sentence = Sentence(index, text, spoken, self, self._limits.stream)
         self._sentences[index] = sentence
-        self.listening.accepted(index, self._loop.time())
+        self.listening.accepted(index, self._loop.time(), sentence.chars)
         self._waiting_chars += sentence.chars
         if self._is_line_full():
             self._give_up(Overloaded("too many streams are waiting; try again in a few seconds"))
@@ -234,7 +247,7 @@ class Stream:
     def _give_up(self, error: VoiceError) -> None:
         """The stream ends with this error: its door closes it."""
         self._given_up = True
-        self._drop()
+        self._drop("failed", error.code)
         self._emit(Problem(error))
 
     # SentenceOwner
@@ -255,7 +268,7 @@ class Stream:
 
     def on_rendering(self, sentence: Sentence, worker: str) -> None:
         self._patience.end()
-        self.listening.rendering(sentence.index, self._loop.time())
+        self.listening.rendering(sentence.index, self._loop.time(), worker)
         depth = self._dispatcher.waiting(self._id)
         self._emit(SentenceRendering(sentence.index, sentence.text, depth, worker))
 
@@ -268,6 +281,7 @@ class Stream:
         self._patience.end()  # a sentence that was refused does not wait any more
         self._sentences.pop(sentence.index, None)
         self._waiting_chars -= sentence.chars
+        self.listening.rendered(sentence.index, self._loop.time(), error.code if error else "")
         if isinstance(error, BadAudio):
             self._emit(*self._reorder.reject(sentence.index, error))
         elif error:
@@ -279,6 +293,7 @@ class Stream:
         self._end_if_complete()
 
     def on_sentence_retry(self, sentence: Sentence, *, exact: bool) -> None:
+        self.listening.retried()
         self._reorder.restart(sentence.index, exact=exact)
         self._report_undelivered(0.0)
         self._dispatcher.retry(self._id, sentence.index, sentence, avoid=sentence.worker)
@@ -303,7 +318,25 @@ class Stream:
         elif isinstance(event, SentenceEnded):
             self.listening.sentence_ended(event.index, event.duration_s, event.lead_s)
         elif isinstance(event, AnswerDone):
-            self.listening.ended()
+            self.listening.ended(self._loop.time())
+
+    def _report(self, report: AnswerReport) -> None:
+        """An answer has ended: the only place that sees all of them, whatever the door and the reason."""
+        self._backend.answered(self._origin, report)
+
+    @property
+    def _origin(self) -> Origin:
+        asked = self._asked_by
+        return Origin(
+            backend=self._backend.name,
+            stream=self._id,
+            door=asked.door(),
+            client=self._settings.client,
+            voice=self.voice,
+            live=self._settings.live,
+            request_id=asked.id,
+            trace=asked.trace,
+        )
 
     def _report_undelivered(self, delivered_s: float) -> None:
         held = self._reorder.held_bytes + self._outbox.waiting_bytes
@@ -328,14 +361,14 @@ class Stream:
             elif said is Mark.FLUSH:
                 self.flush()
             else:
-                self.push(said)
+                self._append(said)
 
-    def _drop(self) -> None:
+    def _drop(self, state: AnswerState, code: str = "") -> None:
         self._stop_idle_timer()
         self._patience.end()
         self._dispatcher.clear(self._id)
         self._outbox.drop_answer()
-        self.listening.dropped()
+        self.listening.dropped(self._loop.time(), state, code)
         self._splitter.flush()
         self._later.clear()
         self._new_answer()

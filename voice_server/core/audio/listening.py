@@ -10,6 +10,7 @@ one was taken by the socket, so the answers form a line: text belongs to the las
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -18,6 +19,7 @@ from voice_server.core.audio.onset import AudibleOnset
 from voice_server.core.audio.playhead import Playhead
 from voice_server.core.events import AudioChunk
 from voice_server.core.limits import ListeningLimits
+from voice_server.core.report import AnswerReport, AnswerState, SentenceReport
 from voice_server.core.text.transcript import Heard, Transcript
 
 _LIMITS = ListeningLimits()
@@ -59,13 +61,15 @@ class _Answer:
     began_to_render: bool = False
     heard: int = -1  # the sentence that the latest audio belongs to
     onset: AudibleOnset = field(default_factory=AudibleOnset)
+    report: AnswerReport = field(default_factory=AnswerReport)
 
 
 class Listening:
-    """Told by a stream what happens to its answers, in order."""
+    """Told by a stream what happens to its answers, in order; `report` gets each that was begun, when it has ended."""
 
-    def __init__(self, measures: Measures) -> None:
+    def __init__(self, measures: Measures, report: Callable[[AnswerReport], None] = lambda report: None) -> None:
         self._measures = measures
+        self._report = report
         self._answers = deque([_Answer()])
         self._played: deque[Transcript] = deque(maxlen=_LIMITS.answers)  # delivered, but a player may have them ahead
         self._plays_until = 0.0  # one player for all answers
@@ -75,27 +79,49 @@ class Listening:
     def said(self, sentence: int, piece: str) -> None:
         """The client's own text of the next sentence, spoken or not."""
         self._answers[-1].transcript.said(sentence, piece)
+        self._answers[-1].report.sentences += 1
+        self._answers[-1].report.chars += len(piece)
 
-    def accepted(self, sentence: int, now: float) -> None:
+    def accepted(self, sentence: int, now: float, chars: int = 0) -> None:
         """There is something to speak."""
-        self._answers[-1].accepted_at[sentence] = now
-        self._answers[-1].playhead.start(now)
+        answer = self._answers[-1]
+        answer.accepted_at[sentence] = now
+        answer.playhead.start(now)
+        if len(answer.report.details) < _LIMITS.detailed:
+            answer.report.details[sentence] = SentenceReport(chars, now)
 
-    def rendering(self, sentence: int, now: float) -> None:
+    def rendering(self, sentence: int, now: float, worker: str = "") -> None:
         """A worker took the sentence. Only the answer's first one waits in line; the others wait for their turn."""
         answer = self._answers[-1]
         if not answer.began_to_render:
             answer.began_to_render = True
-            self._measures.queue_wait(now - answer.accepted_at[sentence])
+            answer.report.queue_wait_s = now - answer.accepted_at[sentence]
+            self._measures.queue_wait(answer.report.queue_wait_s)
+        if told := answer.report.details.get(sentence):
+            told.renders.append((now, worker))
+
+    def retried(self) -> None:
+        """A sentence is to be rendered once more."""
+        self._answers[-1].report.retries += 1
+
+    def rendered(self, sentence: int, now: float, code: str = "") -> None:
+        """Nothing more comes of the sentence; `code` is of the error that ended it."""
+        report = self._answers[-1].report
+        if told := report.details.get(sentence):
+            told.ended_at, told.code = now, code
+        if code:
+            report.failed += 1
+            report.code = code
 
     def finished(self) -> None:
         """All of the answer is on its way; what is accepted from now on belongs to the next one."""
         self._answers.append(_Answer())
 
-    def dropped(self) -> None:
+    def dropped(self, now: float, state: AnswerState = "cancelled", code: str = "") -> None:
         """Nothing that is on its way will be heard. Answers stay as good or bad as they were until now."""
         for answer in self._answers:
-            self._judge(answer)
+            answer.report.code = code or answer.report.code
+            self._judge(answer, state, now)
         self._answers = deque(_Answer() for _ in self._answers)
         self._plays_until = 0.0
 
@@ -119,10 +145,10 @@ class Listening:
         """The socket took all of it."""
         self._answers[0].transcript.ended(sentence, duration_s, lead_s)
 
-    def ended(self) -> None:
+    def ended(self, now: float) -> None:
         """The socket took the answer's last word."""
         answer = self._answers.popleft()
-        self._judge(answer)
+        self._judge(answer, "done", now)
         self._played.append(answer.transcript)
 
     # The listener
@@ -157,12 +183,26 @@ class Listening:
         else:
             self._measures.sentence_gap(playhead.silence_s(now))
         answer.heard = sentence
+        if told := answer.report.details.get(sentence):
+            told.first_audio_at = now
 
     def _tell_onset(self, answer: _Answer, sample_rate: int) -> None:
         silence_s = (answer.onset.samples or 0) / sample_rate
-        self._measures.audible_onset((answer.playhead.first_audio_s or 0.0) + silence_s)
+        answer.report.onset_s = (answer.playhead.first_audio_s or 0.0) + silence_s
+        self._measures.audible_onset(answer.report.onset_s)
 
-    def _judge(self, answer: _Answer) -> None:
+    def _judge(self, answer: _Answer, state: AnswerState, now: float) -> None:
         """An answer of which nothing was heard was neither good nor bad."""
         if answer.playhead.chunks:
             self._measures.answer(gap_free=not answer.playhead.gaps)
+        if answer.report.sentences:
+            self._report(_completed(answer, state, now))
+
+
+def _completed(answer: _Answer, state: AnswerState, now: float) -> AnswerReport:
+    report, playhead = answer.report, answer.playhead
+    report.state, report.ended_at = state, now
+    report.began_at = now if playhead.started_at is None else playhead.started_at
+    report.first_audio_s, report.audio_s = playhead.first_audio_s, playhead.received_s
+    report.gaps, report.gap_s = len(playhead.gaps), sum(playhead.gaps)
+    return report
