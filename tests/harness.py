@@ -24,6 +24,8 @@ from voice_server.config import load_config
 from voice_server.core.audio.pcm import wav_header
 from voice_server.core.limits import Limits, StreamLimits, VoiceLimits, WorkerLimits
 from voice_server.core.settings import BackendConfig
+from voice_server.gateway.access.origins import Origins
+from voice_server.gateway.access.tokens import Tokens
 from voice_server.gateway.app import build_app
 from voice_server.gateway.house import House
 from voice_server.gateway.security import Gate
@@ -162,7 +164,7 @@ async def running_server(
 ) -> AsyncIterator[RunningServer]:
     """The whole gateway in this process, on a real port."""
     async with running_pool(config, python, limits=limits, argv=argv, wait=wait, voices=voices) as backend:
-        house = House([backend], limits, Gate(limits.stream, token), recognisers)
+        house = House([backend], limits, Gate(limits.stream, Tokens(token), Origins.of(cors)), recognisers)
         server, listener = GatewayServer(house, build_app(house, cors), limits), bind("127.0.0.1", 0, limits)
         serving = asyncio.create_task(server._serve([listener]))
         await eventually(lambda: server.started, "the server listens")

@@ -1,4 +1,4 @@
-"""`python -m voice_server`: serve, install, doctor, top, voices, transcribe, port."""
+"""`python -m voice_server`: serve, install, doctor, token, top, voices, transcribe, port."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import asyncio
 import logging
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,6 +17,8 @@ from voice_server.core.doors.chat_protocol import model_settings
 from voice_server.core.errors import VoiceError
 from voice_server.core.limits import Limits, TerminalLimits
 from voice_server.core.listens import NAMES, Listen, parse
+from voice_server.core.tokens import BadTokens
+from voice_server.gateway.access.tokens import TokenFile, Tokens
 from voice_server.gateway.ports import CannotListen, check_listen
 from voice_server.gateway.requests import RequestIdFilter
 from voice_server.gateway.security import InsecureBind, check_bind
@@ -27,7 +30,6 @@ from voice_server.main import (
     local_recogniser,
     serve,
     serve_port,
-    with_connections_per_address,
 )
 from voice_server.ports.stdio import NotPipes, claim_stdio
 from voice_server.terminal import transcribe, voices
@@ -35,11 +37,13 @@ from voice_server.terminal.announcer import StandardError
 from voice_server.terminal.arguments import tell
 from voice_server.terminal.doctor import run_doctor
 from voice_server.terminal.install import run_install
+from voice_server.terminal.making_tokens import make_token
 from voice_server.terminal.top import run_top
 from voice_server.venvs import VenvBuildFailed, VenvStore
 from voice_server.voices import VoiceStore
 
 TOKEN_VARIABLE = "VOICE_SERVER_TOKEN"
+TOKENS_VARIABLE = "VOICE_SERVER_TOKENS"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -49,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
         return int(arguments.run(arguments))
     except ConfigError as error:
         return _fail(str(error), ConfigError.exit_code)
-    except (VoiceError, VenvBuildFailed, InsecureBind, CannotListen) as error:
+    except (VoiceError, VenvBuildFailed, InsecureBind, BadTokens, CannotListen) as error:
         return _fail(str(error))
     except KeyboardInterrupt:
         return 130
@@ -76,6 +80,9 @@ def _parser() -> argparse.ArgumentParser:
     install.set_defaults(run=_install)
     doctor = commands.add_parser("doctor", help="tell what is installed and what is wrong", parents=[common])
     doctor.set_defaults(run=lambda given: run_doctor(load_config(given.config), VenvStore()))
+    token = commands.add_parser("token", help="make a token for somebody", parents=[common])
+    token.add_argument("name", metavar="NAME", help="whose it is, as it stands in logs")
+    token.set_defaults(run=lambda given: make_token(given.name))
     _add_top(commands.add_parser("top", help="show what a server is doing", parents=[common]))
     samples = commands.add_parser("voices", help="list, add, show, remove and hear the voices made from recordings")
     voices.add_arguments(samples, common, os.environ.get(TOKEN_VARIABLE, ""))
@@ -113,13 +120,42 @@ def _add_serve_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=HOST:PORT",
         help=f"one more port, for clients of: {', '.join(NAMES)}",
     )
-    parser.add_argument(
-        "--cors", action="append", default=[], metavar="ORIGIN", help="web pages from there may read answers; * is all"
-    )
+    _add_access_options(parser)
     parser.add_argument("--open", action="store_true", help="open the page in a browser as soon as it can speak")
+
+
+def _add_access_options(parser: argparse.ArgumentParser) -> None:
+    limits = Limits()
     parser.add_argument("--insecure", action="store_true", help=f"listen to the network without {TOKEN_VARIABLE}")
     parser.add_argument(
-        "--connections-per-address", type=int, default=Limits().stream.connections_per_address, metavar="N"
+        "--tokens",
+        type=Path,
+        default=os.environ.get(TOKENS_VARIABLE),
+        metavar="FILE",
+        help=f"of named tokens, read again when it changes (default: {TOKENS_VARIABLE})",
+    )
+    parser.add_argument(
+        "--cors", action="append", default=[], metavar="ORIGIN", help="web pages from there may come in; * is all"
+    )
+    parser.add_argument(
+        "--host-name", action="append", default=[], metavar="NAME", help="browsers find this server under that name"
+    )
+    parser.add_argument(
+        "--connections-per-address", type=int, default=limits.stream.connections_per_address, metavar="N"
+    )
+    parser.add_argument(
+        "--max-streams-per-client",
+        type=int,
+        default=limits.access.streams_per_client,
+        metavar="N",
+        help="that speak at once; 0 is no limit (default)",
+    )
+    parser.add_argument(
+        "--chars-per-minute",
+        type=int,
+        default=limits.access.chars_per_minute,
+        metavar="N",
+        help="of text, for each client; 0 is no limit (default)",
     )
 
 
@@ -131,10 +167,10 @@ def _listen(text: str) -> Listen:
 
 
 def _serve(given: argparse.Namespace) -> int:
-    token = os.environ.get(TOKEN_VARIABLE, "")
-    check_bind(given.host, token, insecure=given.insecure)
+    tokens = _tokens(given.tokens)
+    check_bind(given.host, is_guarded=tokens.are_wanted, insecure=given.insecure)
     for listen in given.listen:
-        check_listen(listen, token, insecure=given.insecure)
+        check_listen(listen, is_guarded=tokens.are_wanted, insecure=given.insecure)
     options = ServeOptions(
         backends=tuple(given.backend),
         pool_size=max(0, given.pool_size),
@@ -142,14 +178,31 @@ def _serve(given: argparse.Namespace) -> int:
         port=given.port,
         listens=tuple(given.listen),
         config=given.config,
-        token=token,
+        tokens=tokens,
         cors=tuple(given.cors),
+        host_names=tuple(given.host_name),
         opens_browser=given.open,
         model=model_settings(os.environ),
-        limits=with_connections_per_address(Limits(), given.connections_per_address),
+        limits=_limits(given),
     )
     asyncio.run(serve(options, report=StandardError().print))
     return 0
+
+
+def _tokens(file: Path | None) -> Tokens:
+    """Raises BadTokens."""
+    return Tokens(os.environ.get(TOKEN_VARIABLE, ""), TokenFile(Path(file)) if file else None)
+
+
+def _limits(given: argparse.Namespace) -> Limits:
+    limits = Limits()
+    access = replace(
+        limits.access,
+        streams_per_client=max(0, given.max_streams_per_client),
+        chars_per_minute=max(0, given.chars_per_minute),
+    )
+    stream = replace(limits.stream, connections_per_address=given.connections_per_address)
+    return replace(limits, stream=stream, access=access)
 
 
 def _install(given: argparse.Namespace) -> int:

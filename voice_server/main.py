@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from voice_server.core.errors import BackendUnavailable
 from voice_server.core.limits import Limits
 from voice_server.core.listens import HTTP, VOXCPM, WYOMING, Listen
 from voice_server.core.placement import place
+from voice_server.gateway.access.origins import Origins
+from voice_server.gateway.access.tokens import Tokens
 from voice_server.gateway.app import build_app
 from voice_server.gateway.doors.wyoming import serve_wyoming_on
 from voice_server.gateway.house import House
@@ -48,8 +50,9 @@ class ServeOptions:
     port: int = 8000
     listens: tuple[Listen, ...] = ()  # more ports
     config: Path | None = None
-    token: str = ""
-    cors: tuple[str, ...] = ()  # origins of web pages that may read answers; "*" is all
+    tokens: Tokens = field(default_factory=Tokens)
+    cors: tuple[str, ...] = ()  # origins of web pages that may use the server; "*" is all
+    host_names: tuple[str, ...] = ()  # of this server, where a browser may find it under others
     opens_browser: bool = False  # at the page, when the first backend can speak
     model: ModelSettings | None = None  # that answers what is said to the page; None: an echo
     limits: Limits = field(default_factory=Limits)
@@ -64,7 +67,8 @@ async def serve(options: ServeOptions, report: Announce) -> None:
         running(choices, options.pool_size, options.limits, report) as started,
         open_writer(options.model, options.limits.chat) as writer,
     ):
-        gate = Gate(options.limits.stream, options.token)
+        origins = Origins.of(options.cors, options.host_names, options.host)
+        gate = Gate(options.limits.stream, options.tokens, origins)
         house = House(started.backends, options.limits, gate, started.recognisers)
         house.writer = writer
         server = build_server(house, ports, options)
@@ -94,7 +98,7 @@ def build_server(house: House, ports: Sequence[Port], options: ServeOptions) -> 
 def starting_point(url: str, options: ServeOptions, gpu: str) -> Start:
     """What the first screen needs to know of how the server was started."""
     python, client = how_to_run()
-    return Start(page_url(url), bool(options.token), python, client, str(SAMPLES), gpu)
+    return Start(page_url(url), options.tokens.are_wanted, python, client, str(SAMPLES), gpu)
 
 
 @asynccontextmanager
@@ -171,7 +175,3 @@ async def _until_ready(pool: Pool[Any]) -> None:
         await pool.until_ready()
     except BackendUnavailable as error:
         raise BackendUnavailable(f"the backend {pool.name} cannot start: {pool.problem}") from error
-
-
-def with_connections_per_address(limits: Limits, count: int) -> Limits:
-    return replace(limits, stream=replace(limits.stream, connections_per_address=count))

@@ -51,9 +51,9 @@ def test_all_ports_are_opened_or_none() -> None:
 )
 def test_the_network_is_not_served_unprotected(listen: Listen, token: str, says: str) -> None:
     with pytest.raises(InsecureBind, match=says):
-        check_listen(listen, token, insecure=False)
-    check_listen(listen, token, insecure=True)
+        check_listen(listen, is_guarded=bool(token), insecure=False)
+    check_listen(listen, is_guarded=bool(token), insecure=True)
 
 
 def test_a_token_protects_what_speaks_http() -> None:
-    check_listen(Listen("voxcpm", "0.0.0.0", 9300), "secret", insecure=False)
+    check_listen(Listen("voxcpm", "0.0.0.0", 9300), is_guarded=True, insecure=False)

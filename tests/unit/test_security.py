@@ -5,6 +5,7 @@ from starlette.requests import HTTPConnection
 
 from voice_server.core.errors import Unauthorized
 from voice_server.core.limits import StreamLimits
+from voice_server.gateway.access.tokens import Tokens
 from voice_server.gateway.security import Gate
 
 KEY = "s3cret"
@@ -24,7 +25,7 @@ def connection(
 
 def is_let_in(shown: HTTPConnection, token: str = KEY) -> bool:
     try:
-        Gate(StreamLimits(), token).check_token(shown)
+        Gate(StreamLimits(), Tokens(token)).check(shown)
     except Unauthorized:
         return False
     return True
@@ -79,11 +80,11 @@ def test_a_socket_whose_key_may_come_in_its_first_message_is_let_in(door: str) -
 
 
 def test_the_key_of_a_first_message_is_checked_like_any_other() -> None:
-    gate = Gate(StreamLimits(), KEY)
+    gate, client = Gate(StreamLimits(), Tokens(KEY)), connection()
     assert gate.is_guarded
-    gate.check_key(KEY)
+    gate.check_key(client, KEY)
     with pytest.raises(Unauthorized):
-        gate.check_key("")
+        gate.check_key(client, "")
 
 
 def test_without_a_token_everybody_is_let_in() -> None:

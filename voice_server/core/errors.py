@@ -8,14 +8,20 @@
     │   ├── UnknownBackend    unknown_backend
     │   ├── UnknownLora       unknown_lora
     │   ├── UnknownSession    unknown_session    audio for a session that was not started, or is over
+    │   ├── CannotResume      cannot_resume      the stream is over, or does not keep what the client lacks
+    │   ├── ResumedElsewhere  resumed_elsewhere  the client came back on another socket
     │   ├── BadSample         bad_sample         a recording that cannot be a voice; says what would be right
     │   │   └── SampleTooLarge  sample_too_large
     │   ├── VoiceExists       voice_exists       the name, the alias or the very recording is taken
+    │   ├── RestartRunning    restart_running    the workers of this backend are being replaced already
     │   ├── UnknownFormat     unknown_format     an audio format or sample rate that cannot be made here
     │   ├── TextTooLong       text_too_long
     │   ├── AudioTooLong      audio_too_long     more sound than is taken at once
     │   ├── EmptyText         empty_text
     │   ├── Unauthorized      unauthorized
+    │   ├── UnknownHost       unknown_host       the request names this server by a name that is not its own
+    │   ├── ForeignOrigin     foreign_origin     a web page from elsewhere asks
+    │   ├── RateLimited       rate_limited       more than this client may have; says when to come again
     │   ├── IdleTimeout       idle_timeout
     │   ├── SlowClient        slow_client
     │   └── Poisoned          poisoned           this client's text killed workers twice
@@ -37,22 +43,36 @@ text of an internal exception, a path, or another client's words.
 
 from __future__ import annotations
 
+import math
+
+_BUSY = 503
+_SOON_S = 1.0  # after which to come again where nobody knows better
+
 
 class VoiceError(Exception):
     """An error with a stable code.
 
     `code` is snake_case. `http_status` is what an HTTP door answers. `close_code` is the WebSocket close code, or None
-    when the session goes on. `field` names the part of the client's message that was wrong.
+    when the session goes on. `field` names the part of the client's message that was wrong; `retry_after_s` is when the
+    same may be asked again, where that is known.
     """
 
     code = "internal_error"
     http_status = 500
     close_code: int | None = None
 
-    def __init__(self, message: str, *, field: str | None = None) -> None:
+    def __init__(self, message: str, *, field: str | None = None, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.field = field
+        self.retry_after_s = retry_after_s
+
+    @property
+    def retry_headers(self) -> dict[str, str]:
+        """Of an HTTP answer: when to ask again, if that is of use at all."""
+        if self.retry_after_s is None and self.http_status != _BUSY:
+            return {}
+        return {"retry-after": str(max(1, math.ceil(self.retry_after_s or _SOON_S)))}
 
 
 class ClientError(VoiceError):
@@ -87,6 +107,18 @@ class UnknownSession(ClientError):
     http_status = 404
 
 
+class CannotResume(ClientError):
+    code = "cannot_resume"
+    http_status = 410
+    close_code = 1008
+
+
+class ResumedElsewhere(ClientError):
+    code = "resumed_elsewhere"
+    http_status = 409
+    close_code = 4001  # of the range for applications: a client that sees it must not come back, it is back
+
+
 class BadSample(ClientError):
     code = "bad_sample"
 
@@ -98,6 +130,11 @@ class SampleTooLarge(BadSample):
 
 class VoiceExists(ClientError):
     code = "voice_exists"
+    http_status = 409
+
+
+class RestartRunning(ClientError):
+    code = "restart_running"
     http_status = 409
 
 
@@ -123,6 +160,23 @@ class Unauthorized(ClientError):
     code = "unauthorized"
     http_status = 401
     close_code = 1008
+
+
+class UnknownHost(ClientError):
+    code = "unknown_host"
+    http_status = 403
+    close_code = 1008
+
+
+class ForeignOrigin(ClientError):
+    code = "foreign_origin"
+    http_status = 403
+    close_code = 1008
+
+
+class RateLimited(ClientError):
+    code = "rate_limited"
+    http_status = 429
 
 
 class IdleTimeout(ClientError):

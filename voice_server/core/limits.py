@@ -43,6 +43,8 @@ class StreamLimits:
     waits_counted: int = 64  # in line: the wait of who comes later is in proportion
     late_s: float = 0.01  # audio that comes so much after its deadline missed it; less is jitter that players hide
     moved_s: float = 0.1  # a deadline that moved less is not worth a message to its worker
+    head_s: float = 10.0  # until a connection has sent the whole head of a request; also of the next one
+    head_bytes: int = 32 * 1024  # of that head: as much as nginx takes
     send_s: float = 10.0  # one send to a client that does not read; then the socket is aborted
     tcp_user_timeout_s: float = 20.0  # the kernel's own limit on unacknowledged data: close() alone never ends
     ping_s: float = 20.0  # WebSocket ping interval, and the wait for its pong
@@ -80,6 +82,18 @@ class AccessLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class ResumeLimits:
+    """Of streams whose client may come back after it lost its socket."""
+
+    wait_s: float = 30.0  # for the client: a phone that changes its network needs a few seconds
+    kept_bytes: int = 2**20  # of what was sent: 21 s at 24 kHz, three times what a socket holds unread
+    entry_bytes: int = 256  # what a kept message takes beside its content: Python's own objects
+    socket_bytes: int = 128 * 1024  # the kernel's send buffer: what is in it when the network dies has to be kept
+    streams: int = 128  # that keep what they sent; one that comes when there are as many gets no token
+    streams_per_client: int = 16
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerLimits:
     control_frame_bytes: int = CONTROL_FRAME_BYTES  # part of the wire protocol
     audio_frame_bytes: int = AUDIO_FRAME_BYTES
@@ -93,6 +107,7 @@ class WorkerLimits:
     cancel_s: float = 2.0  # an engine that has not let go of a cancelled render by then is replaced
     write_s: float = 2.0  # a worker that does not read its socket
     stop_s: float = 5.0  # asked politely, before SIGKILL
+    roll_s: float = 60.0  # for what a replaced worker has open; then it moves on, as after a death. A sentence has 60 s
     dump_s: float = 0.5  # to write its stack before SIGKILL
     log_bytes: int = 64 * 1024  # of stderr kept
     log_lines_per_s: int = 50
@@ -340,6 +355,7 @@ class VenvLimits:
 class Limits:
     text: TextLimits = TextLimits()
     stream: StreamLimits = StreamLimits()
+    resume: ResumeLimits = ResumeLimits()
     worker: WorkerLimits = WorkerLimits()
     voices: VoiceLimits = VoiceLimits()
     prompts: PromptLimits = PromptLimits()

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from voice_server import __version__
+from voice_server.core.budget import Budgets
 from voice_server.core.errors import UnknownBackend
 from voice_server.core.limits import Limits
 from voice_server.core.status import ServerStatus
@@ -48,8 +49,9 @@ class House:
         self.transcriptions = asyncio.Semaphore(limits.transcriptions.at_once)
         self.previews = Previews(limits.voices.preview_cache_bytes)
         self.metrics = Metrics(lambda: map(look, self.all))
+        budgets = Budgets(limits.access)  # one for all backends
         for backend in backends:
-            backend.measures = self.metrics.of(backend.name)
+            backend.measures, backend.budgets = self.metrics.of(backend.name), budgets
         self._opened_at = time.monotonic()
 
     def backend(self, name: str) -> Backend:

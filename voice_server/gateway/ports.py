@@ -36,10 +36,10 @@ class Port:
         return {HTTP: f"http://{at}", VOXCPM: f"ws://{at}{_VOXCPM_DOOR}", WYOMING: f"tcp://{at}"}[self.name]
 
 
-def check_listen(listen: Listen, token: str, *, insecure: bool) -> None:
+def check_listen(listen: Listen, *, is_guarded: bool, insecure: bool) -> None:
     """Raises InsecureBind. A token protects nothing where the protocol has no place for one."""
     try:
-        check_bind(listen.host, "" if listen.name == WYOMING else token, insecure=insecure)
+        check_bind(listen.host, is_guarded=is_guarded and listen.name != WYOMING, insecure=insecure)
     except InsecureBind as problem:
         why = "Wyoming has no tokens: say --insecure if all of that network may speak"
         raise InsecureBind(f"--listen {listen}: {why if listen.name == WYOMING else problem}") from None
@@ -69,7 +69,7 @@ class VoxcpmPortMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket" and scope["path"] == "/" and _port_of(scope) in self._ports:
-            scope = {**scope, "path": _VOXCPM_DOOR, "raw_path": _VOXCPM_DOOR.encode()}
+            scope.update(path=_VOXCPM_DOOR, raw_path=_VOXCPM_DOOR.encode())
         await self._app(scope, receive, send)
 
 

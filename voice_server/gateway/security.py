@@ -1,17 +1,14 @@
-"""Who may come in: the token, the number of connections, and which addresses may be listened on without a token.
+"""The gate: tokens, Origin and Host, the number of connections, and where may be listened without a token.
 
-The token is taken wherever the clients of other projects put their key: see `keys_of`.
+What each of these means is in `access/`; here they come together, before any door sees a request.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import ipaddress
-import re
 from collections import Counter
-from collections.abc import Iterator
 
+from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,27 +16,28 @@ from starlette.websockets import WebSocket
 
 from voice_server.core.errors import TooManyConnections, Unauthorized, VoiceError
 from voice_server.core.limits import StreamLimits
+from voice_server.gateway.access.keys import choosing_subprotocol, keys_of, says_key_later, shows_key_as_subprotocol
+from voice_server.gateway.access.origins import Origins
+from voice_server.gateway.access.tokens import Tokens
 
 _OPEN_PATHS = frozenset({"/health"})  # a load balancer has no token
 _PAGE_FILES = "/page/"  # nor does a browser before its user was asked
-_RETRY_AFTER_S = "1"
-_SCHEMES = ("bearer", "token")  # of the header Authorization; the second is Deepgram's
-_KEY_HEADERS = ("xi-api-key", "x-api-key")  # ElevenLabs, Cartesia
-_KEY_QUERIES = ("api_key", "xi-api-key")  # browsers cannot set headers of a WebSocket
-_KEY_SUBPROTOCOL = "token"  # Deepgram in browsers: `Sec-WebSocket-Protocol: token, KEY`
-# Clients of ElevenLabs may say their key in the first message. Who shows none is let in, and that door asks for it.
-_KEY_IN_MESSAGE = re.compile(r"/v1/text-to-speech/[^/]+/(multi-)?stream-input")
+_CLIENT = "voice_server.client"  # of a scope: the name of whose token was shown
+# An answer is what its content-type says and nothing else, and no page that holds a key in its address passes it on.
+_HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
+_STARTS = ("http.response.start", "websocket.http.response.start")
 
 
 class InsecureBind(Exception):
     """Listening to the network without a token; `--insecure` says that this is meant."""
 
 
-def check_bind(host: str, token: str, *, insecure: bool) -> None:
+def check_bind(host: str, *, is_guarded: bool, insecure: bool) -> None:
     """Raises InsecureBind when everybody on the network could make this machine speak."""
-    if not (token or insecure or _is_loopback(host)):
+    if not (is_guarded or insecure or _is_loopback(host)):
         raise InsecureBind(
-            f"refusing to listen on {host} without a token: set VOICE_SERVER_TOKEN, or say --insecure if that is meant"
+            f"refusing to listen on {host} without a token: set VOICE_SERVER_TOKEN, give --tokens FILE, or say "
+            "--insecure if that is meant"
         )
 
 
@@ -53,34 +51,41 @@ def _is_loopback(host: str) -> bool:
 
 
 class Gate:
-    """Checks the token and counts connections, in all and per address."""
+    """Says who may come in, and counts connections, in all and per address."""
 
-    def __init__(self, limits: StreamLimits, token: str) -> None:
+    def __init__(self, limits: StreamLimits, tokens: Tokens | None = None, origins: Origins | None = None) -> None:
         self._limits = limits
-        self._digest = _digest(token) if token else None
+        self._tokens = tokens or Tokens()
+        self._origins = origins or Origins()
         self._inside: Counter[str] = Counter()
         self.requests = 0  # HTTP requests being answered
 
     @property
     def is_guarded(self) -> bool:
         """Whether a token is wanted at all."""
-        return self._digest is not None
+        return self._tokens.are_wanted
 
-    def check_token(self, connection: HTTPConnection) -> None:
-        """Raises Unauthorized."""
+    def check(self, connection: HTTPConnection) -> None:
+        """Raises Unauthorized, UnknownHost and ForeignOrigin."""
+        self._check_token(connection)
+        told = connection.headers
+        self._origins.check(told.get("host", ""), told.get("origin"), is_guarded=self.is_guarded)
+
+    def check_key(self, connection: HTTPConnection, *keys: str) -> None:
+        """One of them has to be a token; its owner is the client from here on. Raises Unauthorized."""
+        if not self.is_guarded:
+            return
+        owner = self._tokens.owner(*keys)
+        if owner is None:
+            raise Unauthorized("this server wants `Authorization: Bearer <token>`")
+        connection.scope[_CLIENT] = owner
+
+    def _check_token(self, connection: HTTPConnection) -> None:
         if _is_open(connection):
             return
         keys = list(keys_of(connection))
-        if any(keys) or not _says_key_later(connection.scope):
-            self.check_key(*keys)
-
-    def check_key(self, *keys: str) -> None:
-        """One of them has to be the token. Raises Unauthorized."""
-        if self._digest is None:
-            return
-        right = [hmac.compare_digest(_digest(key), self._digest) for key in keys]
-        if not any(right):
-            raise Unauthorized("this server wants `Authorization: Bearer <token>`")
+        if any(keys) or not says_key_later(connection.scope):
+            self.check_key(connection, *keys)
 
     def enter(self, address: str) -> None:
         """Raises TooManyConnections."""
@@ -96,17 +101,6 @@ class Gate:
             del self._inside[address]
 
 
-def keys_of(connection: HTTPConnection) -> Iterator[str]:
-    """All keys that a client showed."""
-    scheme, _, key = connection.headers.get("authorization", "").partition(" ")
-    if scheme.lower() in _SCHEMES:
-        yield key.strip()
-    yield from (connection.headers[name] for name in _KEY_HEADERS if name in connection.headers)
-    yield from (connection.query_params[name] for name in _KEY_QUERIES if name in connection.query_params)
-    if _shows_key_as_subprotocol(connection.scope):
-        yield connection.scope["subprotocols"][1]
-
-
 def asks_for_page(connection: HTTPConnection) -> bool:
     """Whether this is a browser that wants `/` as a page; programs get JSON there."""
     scope = connection.scope
@@ -120,22 +114,14 @@ def _is_open(connection: HTTPConnection) -> bool:
     return scope["path"] in _OPEN_PATHS or is_page_file or asks_for_page(connection)
 
 
-def _says_key_later(scope: Scope) -> bool:
-    return scope["type"] == "websocket" and _KEY_IN_MESSAGE.fullmatch(scope["path"]) is not None
+def client_of(connection: HTTPConnection) -> str:
+    """Whose budget it is, and who stands in line: the name of the token that was shown, or else the address."""
+    return connection.scope.get(_CLIENT) or _address_of(connection)
 
 
-def _shows_key_as_subprotocol(scope: Scope) -> bool:
-    offered = scope.get("subprotocols", [])
-    return len(offered) == 2 and offered[0] == _KEY_SUBPROTOCOL
-
-
-def address_of(connection: HTTPConnection) -> str:
+def _address_of(connection: HTTPConnection) -> str:
     """Of the client, as connections are counted; "" where it has none."""
     return connection.client.host if connection.client else ""
-
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()
 
 
 class GateMiddleware:
@@ -150,9 +136,9 @@ class GateMiddleware:
             await self._app(scope, receive, send)
             return
         connection = HTTPConnection(scope)
-        address = address_of(connection)
+        address, send = _address_of(connection), _guarded(send)
         try:
-            self._gate.check_token(connection)
+            self._gate.check(connection)
             self._gate.enter(address)
         except VoiceError as error:
             await _refuse(error, scope, receive, send)
@@ -163,21 +149,22 @@ class GateMiddleware:
         is_request = scope["type"] == "http"
         self._gate.requests += is_request
         try:
-            await self._app(scope, receive, _choosing_subprotocol(send) if _shows_key_as_subprotocol(scope) else send)
+            await self._app(scope, receive, choosing_subprotocol(send) if shows_key_as_subprotocol(scope) else send)
         finally:
             self._gate.requests -= is_request
             self._gate.leave(address)
 
 
-def _choosing_subprotocol(send: Send) -> Send:
-    """A browser that offered subprotocols drops a connection for which none was chosen."""
-
-    async def choose(message: Message) -> None:
-        if message["type"] == "websocket.accept" and not message.get("subprotocol"):
-            message = {**message, "subprotocol": _KEY_SUBPROTOCOL}
+def _guarded(send: Send) -> Send:
+    async def send_guarded(message: Message) -> None:
+        if message["type"] in _STARTS:
+            message.setdefault("headers", [])
+            headers = MutableHeaders(scope=message)
+            for name, value in _HEADERS.items():
+                headers.setdefault(name, value)
         await send(message)
 
-    return choose
+    return send_guarded
 
 
 async def _refuse(error: VoiceError, scope: Scope, receive: Receive, send: Send) -> None:
@@ -191,7 +178,7 @@ async def _refuse(error: VoiceError, scope: Scope, receive: Receive, send: Send)
 def error_response(error: VoiceError) -> Response:
     """The HTTP answer to an error: its status, and a body with the code a program may rely on."""
     body = {"error": {"code": error.code, "message": error.message, "field": error.field}}
-    headers = {"retry-after": _RETRY_AFTER_S} if error.http_status == 503 else {}
+    headers = error.retry_headers
     if isinstance(error, Unauthorized):
         headers["www-authenticate"] = "Bearer"
     return JSONResponse(body, status_code=error.http_status, headers=headers)

@@ -23,10 +23,14 @@ class Later:
     def __bool__(self) -> bool:
         return bool(self._said)
 
-    def push(self, text: str) -> None:
-        """Raises TextTooLong; the text was not taken then."""
+    def check(self, text: str) -> None:
+        """Whether there is room for it. Raises TextTooLong."""
         if self._chars + len(text) > self._limits.pending_chars:
             raise TextTooLong(f"{self._limits.pending_chars} characters wait already", field="token")
+
+    def push(self, text: str) -> None:
+        """Raises TextTooLong; the text was not taken then."""
+        self.check(text)
         self._chars += len(text)
         self._said.append(text)
 

@@ -24,8 +24,6 @@ VOICES = frozenset(  # clients refuse to send others
 )
 OWNER = "voice-server"
 _THEIRS = re.compile(r"(tts|gpt)-[\w.-]+", re.ASCII)  # what a model of OpenAI is called, also a later one
-_SHOULD_WAIT = 503
-_RETRY_AFTER_S = "1"
 _STATUS: dict[type[VoiceError], int] = {UnknownVoice: 400, TextTooLong: 400}  # OpenAI's own; pipecat catches only 400
 _PARAM = {"text": "input", "token": "input"}  # a field of ours: theirs
 
@@ -124,8 +122,8 @@ def status_of(error: VoiceError) -> int:
 def error_headers(error: VoiceError) -> dict[str, str]:
     """What the SDK is to do: it tries again after 429 and 5xx, twice, unless it is told that this is of no use."""
     status = status_of(error)
-    if status == _SHOULD_WAIT:
-        return {"retry-after": _RETRY_AFTER_S, "x-should-retry": "true"}
+    if retry_headers := error.retry_headers:
+        return {**retry_headers, "x-should-retry": "true"}
     return {"x-should-retry": "false"} if status >= 500 else {}  # a sentence that failed on two workers
 
 

@@ -143,7 +143,7 @@ def message_of(event: Event) -> dict[str, Any]:
         case SentenceResumed(index, exact):
             return {"type": "resumed", "sentence": index, "exact": exact}
         case Problem(error, sentence):
-            optional = {"field": error.field, "sentence": sentence}
+            optional = {"field": error.field, "sentence": sentence, "retry_after_s": error.retry_after_s}
             told = {key: value for key, value in optional.items() if value is not None}
             return {"type": "error", "code": error.code, "msg": error.message, **told}
         case AnswerCancelled(text, heard_ms, delivered_ms):

@@ -23,7 +23,7 @@ from voice_server.gateway.audio_bodies import Bare, compressed
 from voice_server.gateway.bodies import read_body
 from voice_server.gateway.house import House
 from voice_server.gateway.openapi import told
-from voice_server.gateway.security import address_of
+from voice_server.gateway.security import client_of
 from voice_server.gateway.sockets import abort
 from voice_server.gateway.speech import Wanted
 from voice_server.gateway.streamed_speech import Body, StreamedSpeech
@@ -34,12 +34,10 @@ from voice_server.stream.stream import StreamSettings
 from voice_server.stream.talk import Talk
 
 _LIMITS = CartesiaLimits()
-_RETRY_AFTER = {"retry-after": "1"}
 
 
 def refuse(error: VoiceError) -> Response:
-    headers = _RETRY_AFTER if error.http_status == 503 else {}
-    return JSONResponse(protocol.error_body(error), error.http_status, headers)
+    return JSONResponse(protocol.error_body(error), error.http_status, error.retry_headers)
 
 
 def _wanted(message: Generate, backend: Backend) -> Wanted:
@@ -81,7 +79,7 @@ class _Context:
         self.is_closed = False  # its text is complete
         self._websocket = websocket
         self._replies = Replies(name, format, house.limits, timestamps=bool(message.add_timestamps))
-        settings = StreamSettings(sample_rate=format.sample_rate, client=address_of(websocket))
+        settings = StreamSettings(sample_rate=format.sample_rate, client=client_of(websocket))
         self.talk = Talk(backend, house.limits, settings, self._send, lambda _: self._replies.is_over)
         wanted = _wanted(message, backend)
         try:
@@ -227,7 +225,7 @@ async def speech_bytes(request: Request) -> Response | StreamedSpeech:
         return refuse(error)
     except ClientDisconnect:
         return Response(status_code=499)  # nobody reads this
-    settings = StreamSettings(sample_rate=message.output_format.sample_rate, client=address_of(request))
+    settings = StreamSettings(sample_rate=message.output_format.sample_rate, client=client_of(request))
     return StreamedSpeech(request, backend, house.limits, _wanted(message, backend), settings, body, refuse)
 
 

@@ -15,7 +15,7 @@ from voice_server.gateway.bodies import read_body
 from voice_server.gateway.house import House
 from voice_server.gateway.openapi import told
 from voice_server.gateway.requests import request_id
-from voice_server.gateway.security import address_of
+from voice_server.gateway.security import client_of
 from voice_server.gateway.speech import Wanted
 from voice_server.gateway.streamed_speech import Body, StreamedSpeech
 from voice_server.gateway.visits import Visit, until_ready
@@ -23,7 +23,6 @@ from voice_server.stream.backend import Backend
 from voice_server.stream.outbox import Outbox
 from voice_server.stream.stream import Stream, StreamSettings
 
-_RETRY_AFTER = {"retry-after": "1"}
 _QUERY = {
     "model": "a voice; any other name is the default voice",
     "encoding": "mp3",
@@ -33,8 +32,7 @@ _QUERY = {
 
 
 def refuse(error: VoiceError) -> Response:
-    headers = _RETRY_AFTER if error.http_status == 503 else {}
-    return JSONResponse(protocol.error_body(error, request_id()), error.http_status, headers)
+    return JSONResponse(protocol.error_body(error, request_id()), error.http_status, error.retry_headers)
 
 
 async def _backend_of(query: Query, house: House) -> tuple[Backend, str]:
@@ -59,7 +57,7 @@ async def speak_stream(websocket: WebSocket) -> None:
         query = protocol.from_query(websocket.query_params, house.limits)
         sound = protocol.streamed_sound(query, house.limits)
         backend, voice = await _backend_of(query, house)
-        settings = StreamSettings(sample_rate=sound.sample_rate, client=address_of(websocket))
+        settings = StreamSettings(sample_rate=sound.sample_rate, client=client_of(websocket))
         stream = Stream(backend, outbox, house.limits, settings)
         try:
             stream.set_voice(voice)
@@ -148,7 +146,7 @@ async def speak_file(request: Request) -> Response | StreamedSpeech:
     except ClientDisconnect:
         return Response(status_code=499)  # nobody reads this
     wanted = Wanted(asked.text, voice, protocol.options_of(query, backend.config.opts))
-    settings = StreamSettings(sample_rate=sound.sample_rate, client=address_of(request))
+    settings = StreamSettings(sample_rate=sound.sample_rate, client=client_of(request))
     return StreamedSpeech(request, backend, house.limits, wanted, settings, body, refuse)
 
 

@@ -18,10 +18,11 @@ from voice_server.core.doors.elevenlabs_protocol import ClientMessage, OutputFor
 from voice_server.core.errors import BadMessage, EmptyText, GoingAway, IdleTimeout, SlowClient, VoiceError
 from voice_server.core.events import AnswerDone, Event, Problem
 from voice_server.core.limits import ElevenLabsLimits
+from voice_server.gateway.access.keys import keys_of
 from voice_server.gateway.doors.elevenlabs_audio import Output
 from voice_server.gateway.doors.elevenlabs_http import backend_of, refuse
 from voice_server.gateway.house import House
-from voice_server.gateway.security import address_of, keys_of
+from voice_server.gateway.security import client_of
 from voice_server.gateway.sockets import NORMAL_CLOSURE, POLICY_VIOLATION, abort, say_and_close
 from voice_server.stream.backend import Backend
 from voice_server.stream.stream import StreamSettings
@@ -84,7 +85,7 @@ class _Context:
         self._has_words = False
         self._is_heard = False
         self._has_failed = False
-        settings = StreamSettings(sample_rate=manner.format.sample_rate, client=address_of(websocket))
+        settings = StreamSettings(sample_rate=manner.format.sample_rate, client=client_of(websocket))
         self.talk = Talk(manner.backend, house.limits, settings, self._send)
         self.talk.stream.set_voice(manner.voice)
 
@@ -232,7 +233,7 @@ class _Client:
         """Browsers cannot set headers: their key is in the first message."""
         if not self._is_known:
             try:
-                self._house.gate.check_key(message.xi_api_key or "")
+                self._house.gate.check_key(self._websocket, message.xi_api_key or "")
             except VoiceError as error:
                 self._finish(error)
                 return False

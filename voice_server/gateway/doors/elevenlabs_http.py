@@ -18,7 +18,7 @@ from voice_server.gateway.bodies import read_body
 from voice_server.gateway.doors.elevenlabs_audio import encoder_of, is_slow, whole_file
 from voice_server.gateway.house import House
 from voice_server.gateway.openapi import told
-from voice_server.gateway.security import address_of
+from voice_server.gateway.security import client_of
 from voice_server.gateway.speech import Wanted, audio_of, collect, until_gone
 from voice_server.gateway.streamed_speech import Body, StreamedSpeech
 from voice_server.stream.backend import Backend
@@ -32,8 +32,7 @@ _QUERY = {"output_format": "a codec and a sample rate, as in pcm_24000 or mp3_44
 
 
 def refuse(error: VoiceError) -> Response:
-    headers = {"retry-after": "1"} if error.http_status == 503 else {}
-    return JSONResponse(protocol.error_body(error), status_code=error.http_status, headers=headers)
+    return JSONResponse(protocol.error_body(error), status_code=error.http_status, headers=error.retry_headers)
 
 
 def backend_of(house: House, model: str | None) -> Backend:
@@ -114,7 +113,7 @@ async def _whole(request: Request, answer: _Answer) -> Response:
 
 
 def _settings(request: Request, order: _Order, *, live: bool) -> StreamSettings:
-    return StreamSettings(live=live, sample_rate=order.format.sample_rate, client=address_of(request))
+    return StreamSettings(live=live, sample_rate=order.format.sample_rate, client=client_of(request))
 
 
 # As a stream

@@ -20,7 +20,7 @@ from voice_server.gateway.bodies import read_body
 from voice_server.gateway.encoders import CONTENT_TYPES, Encoder, content_type, encode_whole, encoder, is_costly
 from voice_server.gateway.house import House
 from voice_server.gateway.openapi import told
-from voice_server.gateway.security import address_of
+from voice_server.gateway.security import client_of
 from voice_server.gateway.speech import Wanted, audio_of, collect, until_gone
 from voice_server.gateway.streamed_speech import StreamedSpeech
 from voice_server.gateway.visits import until_ready
@@ -51,7 +51,7 @@ async def subtitles(request: Request) -> Response:
     try:
         asked = await read_body(request, protocol.CaptionsRequest, house.limits.text)
         backend, wanted = await _wanted(asked, house)
-        settings = StreamSettings(live=False, client=address_of(request))
+        settings = StreamSettings(live=False, client=client_of(request))
         events = await collect(backend, house.limits, wanted, settings, until_gone(request))
         cues = await asyncio.to_thread(captions.cues, events)  # 0.1 s for the longest text
     except VoiceError as error:
@@ -92,7 +92,7 @@ async def _answer(request: Request, asked: protocol.SpeechRequest, house: House)
     name, rate = asked.response_format or _DEFAULT_FORMAT, asked.sample_rate or house.limits.stream.sample_rate
     backend, wanted = await _wanted(asked, house)
     encoding = encoder(name, rate)  # what it cannot do is told before anything is rendered
-    settings = StreamSettings(live=asked.stream, sample_rate=rate, client=address_of(request))
+    settings = StreamSettings(live=asked.stream, sample_rate=rate, client=client_of(request))
     if not asked.stream and asked.stream_format != "sse":
         speech = audio_of(await collect(backend, house.limits, wanted, settings, until_gone(request)))
         file = await asyncio.to_thread(encode_whole, name, rate, speech)

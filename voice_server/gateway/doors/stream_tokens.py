@@ -10,7 +10,7 @@ from voice_server.core.doors import stream_tokens_protocol as protocol
 from voice_server.core.errors import VoiceError
 from voice_server.core.events import AnswerDone, Event, Problem
 from voice_server.gateway.house import House
-from voice_server.gateway.security import address_of
+from voice_server.gateway.security import client_of
 from voice_server.gateway.sockets import POLICY_VIOLATION, say_and_close, send_at_once
 from voice_server.gateway.visits import Visit
 from voice_server.stream.dialogue import Dialogue
@@ -38,7 +38,7 @@ async def _converse(websocket: WebSocket, house: House) -> None:
     if isinstance(rate, str):
         rate = (await backend.pool.until_ready()).sample_rate
     outbox = Outbox(house.limits.stream)
-    stream = Stream(backend, outbox, house.limits, StreamSettings(sample_rate=rate, client=address_of(websocket)))
+    stream = Stream(backend, outbox, house.limits, StreamSettings(sample_rate=rate, client=client_of(websocket)))
     try:
         stream.set_voice(query.voice or "")
         stream.greet()

@@ -33,7 +33,7 @@ from voice_server.gateway.encoders import encode_whole
 from voice_server.gateway.file_hearing import heard_whole
 from voice_server.gateway.house import House
 from voice_server.gateway.openapi import told
-from voice_server.gateway.security import address_of
+from voice_server.gateway.security import client_of
 from voice_server.gateway.speech import Wanted, audio_of, collect, unless_gone, until_cancelled
 from voice_server.gateway.uploads import Upload, UploadRules, check_announced, read_upload, seat
 from voice_server.gateway.visits import until_ready
@@ -275,7 +275,7 @@ async def _preview(request: Request, house: House) -> bytes:
     text = _text(request.query_params.get("text", ""), house.voices.samples.get(voice), house.limits.voices)
     asked = backend.request(text, voice, backend.default_options)
     key = RepeatKey.of(text, asked.voice, asked.options, {"backend": backend.name})
-    return await house.previews.get(key, lambda: _render(backend, house, Wanted(text, voice), address_of(request)))
+    return await house.previews.get(key, lambda: _render(backend, house, Wanted(text, voice), client_of(request)))
 
 
 def _speaker(house: House, wanted: str, name: str) -> Backend:

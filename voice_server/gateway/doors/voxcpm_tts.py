@@ -20,7 +20,7 @@ from voice_server.core.errors import GoingAway, SlowClient, VoiceError
 from voice_server.core.events import Event, Problem
 from voice_server.gateway.doors.voxcpm_api import categories
 from voice_server.gateway.house import House
-from voice_server.gateway.security import address_of
+from voice_server.gateway.security import client_of
 from voice_server.gateway.sockets import POLICY_VIOLATION, abort, say_and_close
 from voice_server.gateway.speech import Wanted, speak
 from voice_server.stream.backend import Backend
@@ -50,7 +50,7 @@ class _Client:
     def __init__(self, websocket: WebSocket, house: House, backend: Backend) -> None:
         self.house = house
         self.backend = backend
-        self.address = address_of(websocket)
+        self.name = client_of(websocket)
         self._websocket = websocket
         self._open: dict[str, _Request] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -172,7 +172,7 @@ class _Request:
         self._is_complete = False
         self._began_at = time.monotonic()
         rate = client.backend.sample_rate or client.house.limits.stream.sample_rate
-        self._settings = StreamSettings(wanted.mode == protocol.STREAMING, rate, client=client.address)
+        self._settings = StreamSettings(wanted.mode == protocol.STREAMING, rate, client=client.name)
         self._replies = Replies(wanted, rate)
 
     def cancel(self) -> None:

@@ -17,7 +17,7 @@ from voice_server.core.limits import Limits
 from voice_server.gateway.bodies import read_body
 from voice_server.gateway.house import House
 from voice_server.gateway.openapi import told
-from voice_server.gateway.security import address_of, error_response
+from voice_server.gateway.security import client_of, error_response
 from voice_server.gateway.sockets import NORMAL_CLOSURE, POLICY_VIOLATION, abort, say_and_close, until_left
 from voice_server.gateway.speech import Wanted, audio_of, collect, speak, until_gone
 from voice_server.stream.backend import Backend
@@ -43,7 +43,7 @@ async def tts(request: Request) -> Response:
         wanted = await _read_request(request, house.limits)
         backend = house.backend(wanted.backend)
         rate = (await backend.pool.until_ready()).sample_rate
-        settings = StreamSettings(live=False, sample_rate=rate, client=address_of(request))
+        settings = StreamSettings(live=False, sample_rate=rate, client=client_of(request))
         speech = audio_of(await collect(backend, house.limits, _said(backend, wanted), settings, until_gone(request)))
     except VoiceError as error:
         return error_response(error)
@@ -87,7 +87,7 @@ async def _stream(websocket: WebSocket, house: House) -> None:
             await websocket.send_text(_problem(event.error))
 
     backend = house.backend(query.get("backend", ""))
-    settings = StreamSettings(client=address_of(websocket))
+    settings = StreamSettings(client=client_of(websocket))
     if await speak(backend, house.limits, _said(backend, wanted), settings, send, until_left(websocket)):
         await say_and_close(websocket, json.dumps({"done": True}), NORMAL_CLOSURE)
 
