@@ -93,7 +93,12 @@ async def until_cancelled() -> None:
 
 async def unless_gone(request: Request, wanted: Coroutine[Any, Any, Result]) -> Result:
     """What `wanted` gives, for a client that waits for it. Raises ClientDisconnect, and what `wanted` raises."""
-    working, leaving = asyncio.create_task(wanted), asyncio.create_task(until_gone(request))
+    return await unless(until_gone(request), wanted)
+
+
+async def unless(gone: Coroutine[Any, Any, None], wanted: Coroutine[Any, Any, Result]) -> Result:
+    """The same, where `gone` says that nobody waits any more."""
+    working, leaving = asyncio.create_task(wanted), asyncio.create_task(gone)
     try:
         await asyncio.wait([working, leaving], return_when=asyncio.FIRST_COMPLETED)
         if not working.done():

@@ -25,9 +25,7 @@ class Prompts:
 
     def speaker(self, backend: Backend) -> Backend:
         """The same engine with the voices of these recordings instead of the samples'."""
-        speaker = Backend(backend.config, backend.pool, self._store)
-        speaker.default_options = backend.default_options
-        return speaker
+        return backend.with_voices(self._store)
 
     def add(self, path: str, transcript: str) -> str:
         """The name of the voice of a file. Blocks. Raises BadSample, StorageFull."""

@@ -8,13 +8,14 @@ message, and the last of its audio frames says that it is the last.
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from voice_server.core import options
+from voice_server.core.addresses import FileUrl, read_url
 from voice_server.core.audio.pcm import duration_s
 from voice_server.core.errors import (
     BackendUnavailable,
@@ -52,8 +53,9 @@ PARAMS: Mapping[str, OptionSpec] = {
     "retry_badcase_max_times": OptionSpec("int", 0, 10),
     "retry_badcase_ratio_threshold": OptionSpec("float", 1.0, 20.0),
 }
-_FILES = ("prompt_wav_url", "prompt_wav_path")
-_NO_FILES = "this server opens no file and no address that a client names; name a voice_id"
+_URL, _PATH = "prompt_wav_url", "prompt_wav_path"
+_NO_PATH = "this server opens no file that a client names; name a voice_id"
+_NO_URL = "this server calls no address that a client names, unless it is started with --allow-prompt-urls"
 _OF_THE_DOOR = ("mode", "voice_id")  # the other parameters are for an engine
 _NOT_FOR_ENGINES = (*_OF_THE_DOOR, "prompt_text", "denoise")  # voices bring their own words, no engine has a denoiser
 
@@ -99,6 +101,7 @@ class TtsRequest:
     mode: str
     voice_id: str
     params: dict[str, Any]  # the rest of what the client set, also names that this protocol does not know
+    prompt_url: FileUrl | None = None  # of a recording of the voice
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +128,8 @@ _encoder = msgspec.json.Encoder()
 # Client messages
 
 
-def decode(data: str | None, limits: VoxcpmTtsLimits) -> TtsRequest | Cancel | Ping:
-    """The client's message; None is a binary one. Raises Refusal."""
+def decode(data: str | None, limits: VoxcpmTtsLimits, *, takes_urls: bool = False) -> TtsRequest | Cancel | Ping:
+    """The client's message; None is a binary one. `takes_urls`: a prompt may be named by URL. Raises Refusal."""
     if data is None:
         raise Refusal("UNSUPPORTED_FORMAT", "this door takes text messages only")
     try:
@@ -138,7 +141,7 @@ def decode(data: str | None, limits: VoxcpmTtsLimits) -> TtsRequest | Cancel | P
     if message.type == "cancel":
         return Cancel(_request_id(message, limits))
     if message.type == "tts_request":
-        return _tts_request(message, limits)
+        return _tts_request(message, limits, takes_urls)
     known = _known_id(message, limits)
     raise Refusal("UNKNOWN_MESSAGE_TYPE", "the type is tts_request, cancel or ping", known)
 
@@ -157,32 +160,49 @@ def _request_id(message: _Envelope, limits: VoxcpmTtsLimits) -> str:
     return known
 
 
-def _tts_request(message: _Envelope, limits: VoxcpmTtsLimits) -> TtsRequest:
+def _tts_request(message: _Envelope, limits: VoxcpmTtsLimits, takes_urls: bool) -> TtsRequest:
     request_id = _request_id(message, limits)
     if not isinstance(message.params, dict):
         raise Refusal("INVALID_PARAMS", "params must be an object", request_id, {"params": "must be an object"})
     given = {name: value for name, value in message.params.items() if value is not None}  # null: left out
-    if errors := _problems(given):
+    if errors := _problems(given, takes_urls):
         raise Refusal("INVALID_PARAMS", "; ".join(errors.values()), request_id, errors)
     text = given.pop("text")
     if len(text) > limits.text_chars:
         what = f"a text has at most {limits.text_chars} characters"
         raise Refusal("TEXT_TOO_LONG", what, request_id, {"text": what})
-    rest = {name: value for name, value in given.items() if name not in (*_OF_THE_DOOR, *_FILES)}
-    return TtsRequest(request_id, text, given.get("mode", STREAMING), given.get("voice_id", ""), rest)
+    rest = {name: value for name, value in given.items() if name not in (*_OF_THE_DOOR, _URL, _PATH)}
+    prompt_url = read_url(given[_URL]) if given.get(_URL) else None
+    return TtsRequest(request_id, text, given.get("mode", STREAMING), given.get("voice_id", ""), rest, prompt_url)
 
 
-def _problems(given: Mapping[str, Any]) -> dict[str, str]:
+def _problems(given: Mapping[str, Any], takes_urls: bool) -> dict[str, str]:
     """By parameter, all of them: a person mends them in one go."""
     text = given.get("text")
     found = {} if isinstance(text, str) and text.strip() else {"text": "text must be a string that is not blank"}
-    found |= {name: f"{name}: {_NO_FILES}" for name in _FILES if given.get(name, "") != ""}
+    found |= {name: f"{name}: {why}" for name, why in _file_problems(given, takes_urls)}
     for name, spec in PARAMS.items():
         try:
             options.validate({name: given[name]} if name in given else {}, {name: spec})
         except BadOption as error:
             found[name] = error.message
     return found
+
+
+def _file_problems(given: Mapping[str, Any], takes_urls: bool) -> Iterator[tuple[str, str]]:
+    if given.get(_PATH, "") != "":
+        yield _PATH, _NO_PATH
+    if given.get(_URL, "") == "":
+        return
+    if not takes_urls:
+        yield _URL, _NO_URL
+        return
+    try:
+        read_url(given[_URL])
+    except BadOption as error:
+        yield _URL, error.message
+    if given.get("voice_id"):
+        yield _URL, "it and voice_id are two voices: leave one out"
 
 
 def options_for(request: TtsRequest, known: Collection[str]) -> tuple[dict[str, Any], list[str]]:
@@ -192,7 +212,8 @@ def options_for(request: TtsRequest, known: Collection[str]) -> tuple[dict[str, 
         wanted = {**wanted, "retry_badcase": False}
         del wanted["retry_badcase_max_times"]
     told = {name: value for name, value in wanted.items() if name in known and name not in _NOT_FOR_ENGINES}
-    return told, [name for name in PARAMS if wanted.get(name) and name not in told]
+    used = {*told, "prompt_text"} if request.prompt_url else told
+    return told, [name for name in PARAMS if wanted.get(name) and name not in used]
 
 
 def voice_name(voice_id: str, voices: Collection[str], categories: Collection[str]) -> str:
