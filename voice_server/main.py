@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import tempfile
 from collections.abc import AsyncIterator, Sequence
@@ -26,6 +27,7 @@ from voice_server.gateway.doors.wyoming import serve_wyoming_on
 from voice_server.gateway.house import House
 from voice_server.gateway.llm import open_writer
 from voice_server.gateway.ports import Port, open_ports
+from voice_server.gateway.prompts import Prompts
 from voice_server.gateway.security import Gate
 from voice_server.gateway.server import GatewayServer
 from voice_server.machine import see_gpus
@@ -39,6 +41,7 @@ from voice_server.stream.recogniser import Recogniser
 from voice_server.terminal.announcer import Announce, Announcer, how_to_run
 from voice_server.terminal.local import LocalGateway
 from voice_server.terminal.welcome import Start, gpu_advice, page_url
+from voice_server.voices import VoiceStore
 from voice_server.wire.messages import STT, TTS
 
 
@@ -53,6 +56,7 @@ class ServeOptions:
     tokens: Tokens = field(default_factory=Tokens)
     cors: tuple[str, ...] = ()  # origins of web pages that may use the server; "*" is all
     host_names: tuple[str, ...] = ()  # of this server, where a browser may find it under others
+    allows_prompt_urls: bool = False  # a client of WS /tts may name a recording by URL, which is fetched
     opens_browser: bool = False  # at the page, when the first backend can speak
     model: ModelSettings | None = None  # that answers what is said to the page; None: an echo
     limits: Limits = field(default_factory=Limits)
@@ -66,11 +70,12 @@ async def serve(options: ServeOptions, report: Announce) -> None:
     async with (
         running(choices, options.pool_size, options.limits, report) as started,
         open_writer(options.model, options.limits.chat) as writer,
+        open_prompts(options) as prompts,
     ):
         origins = Origins.of(options.cors, options.host_names, options.host)
         gate = Gate(options.limits.stream, options.tokens, origins)
         house = House(started.backends, options.limits, gate, started.recognisers)
-        house.writer = writer
+        house.writer, house.prompts = writer, prompts
         server = build_server(house, ports, options)
         for choice in choices:
             report(f"backend {choice.config.name}: {choice.reason}")
@@ -86,6 +91,26 @@ async def serve(options: ServeOptions, report: Announce) -> None:
             await server.serve(sockets=[port.listener for port in ports if port.name != WYOMING])
         finally:
             announcing.cancel()
+
+
+@asynccontextmanager
+async def open_prompts(options: ServeOptions) -> AsyncIterator[Prompts | None]:
+    if not options.allows_prompt_urls:
+        yield None
+        return
+    fetching = importlib.import_module("voice_server.gateway.fetching")  # and httpcore with it
+    limits = options.limits
+    prompts = Prompts(fetching.Fetcher(limits.prompts).fetch, partial(_store_within, limits), limits.prompts)
+    try:
+        yield prompts
+    finally:
+        await prompts.close()
+
+
+def _store_within(limits: Limits, folder: Path) -> VoiceStore:
+    """A store of voices, all of which is in this folder: the clean copies too."""
+    own = {**os.environ, "VOICE_SERVER_HOME": str(folder)}
+    return voice_store(folder / "recordings", limits.voices, own)
 
 
 def build_server(house: House, ports: Sequence[Port], options: ServeOptions) -> GatewayServer:
@@ -164,8 +189,7 @@ async def _bridged(options: PortOptions, report: Report) -> AsyncIterator[Bridge
     gpus = see_gpus(os.environ).gpus
     async with _speaking(options, report) as backend:
         with tempfile.TemporaryDirectory(prefix="voice-server-prompts-") as folder:
-            own = {**os.environ, "VOICE_SERVER_HOME": folder}  # the clean copies too
-            prompts = voice_store(Path(folder) / "recordings", options.limits.voices, own)
+            prompts = _store_within(options.limits, Path(folder))
             yield Bridged(backend, place(backend.config, 0, gpus)[0].device, prompts)
 
 
