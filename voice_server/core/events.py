@@ -12,10 +12,21 @@ from voice_server.core.errors import VoiceError
 
 
 @dataclass(frozen=True, slots=True)
+class ResumeOffer:
+    """What a client needs to come back, and what it learns when it did."""
+
+    token: str
+    wait_s: float  # for a client that lost its socket
+    resumed_at: int | None = None  # bytes of audio that came before; None: the stream begins
+    received: int = 0  # messages of the client, on all its sockets
+
+
+@dataclass(frozen=True, slots=True)
 class StreamReady:
     backend: str
     voice: str
     sample_rate: int  # Hz of the PCM s16le mono this stream will get
+    resume: ResumeOffer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +103,14 @@ class AnswerDone:
     pass
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An event that a socket took before, for a client that may have lost it with that socket: the same message."""
+
+    event: Event
+    message: str | bytes
+
+
 Event = (
     StreamReady
     | FormatChanged
@@ -105,4 +124,5 @@ Event = (
     | Problem
     | AnswerCancelled
     | AnswerDone
+    | Told
 )
