@@ -18,10 +18,11 @@ from voice_server.core.errors import VoiceError
 from voice_server.core.limits import Limits, TerminalLimits
 from voice_server.core.listens import NAMES, Listen, parse
 from voice_server.core.tokens import BadTokens
+from voice_server.gateway.access.tls import BadCertificate, Certificate
 from voice_server.gateway.access.tokens import TokenFile, Tokens
 from voice_server.gateway.ports import CannotListen, check_listen
-from voice_server.gateway.requests import RequestIdFilter
 from voice_server.gateway.security import InsecureBind, check_bind
+from voice_server.logs import FORMATS, set_up_logs
 from voice_server.main import (
     PORTS,
     PortOptions,
@@ -42,34 +43,30 @@ from voice_server.terminal.top import run_top
 from voice_server.venvs import VenvBuildFailed, VenvStore
 from voice_server.voices import VoiceStore
 
+LOG_FORMAT_VARIABLE = "VOICE_SERVER_LOG_FORMAT"
 TOKEN_VARIABLE = "VOICE_SERVER_TOKEN"
 TOKENS_VARIABLE = "VOICE_SERVER_TOKENS"
 
 
 def main(argv: list[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
-    _set_up_log(arguments.log_level)
+    set_up_logs(arguments.log_level, arguments.log_format)
     try:
         return int(arguments.run(arguments))
     except ConfigError as error:
         return _fail(str(error), ConfigError.exit_code)
-    except (VoiceError, VenvBuildFailed, InsecureBind, BadTokens, CannotListen) as error:
+    except (VoiceError, VenvBuildFailed, InsecureBind, BadTokens, BadCertificate, CannotListen) as error:
         return _fail(str(error))
     except KeyboardInterrupt:
         return 130
-
-
-def _set_up_log(level: str) -> None:
-    to_stderr = logging.StreamHandler()
-    to_stderr.addFilter(RequestIdFilter())
-    form = "%(asctime)s %(levelname)s [%(request_id)s] %(name)s: %(message)s"
-    logging.basicConfig(level=level.upper(), format=form, handlers=[to_stderr])
 
 
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--config", type=Path, help="a backends.yaml of your own")
     common.add_argument("--log-level", default="warning", choices=["debug", "info", "warning", "error"])
+    form = os.environ.get(LOG_FORMAT_VARIABLE, "text")
+    common.add_argument("--log-format", default=form, choices=FORMATS, help="json: one object a line")
     parser = argparse.ArgumentParser("voice-server", description=__doc__, parents=[common])
     _add_serve_options(parser)
     parser.set_defaults(run=_serve)
@@ -126,6 +123,9 @@ def _add_serve_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_access_options(parser: argparse.ArgumentParser) -> None:
     limits = Limits()
+    parser.add_argument(
+        "--allow-prompt-urls", action="store_true", help="fetch recordings that clients of WS /tts name by https URL"
+    )
     parser.add_argument("--insecure", action="store_true", help=f"listen to the network without {TOKEN_VARIABLE}")
     parser.add_argument(
         "--tokens",
@@ -140,6 +140,8 @@ def _add_access_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--host-name", action="append", default=[], metavar="NAME", help="browsers find this server under that name"
     )
+    parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="speak HTTPS and WSS with this chain, as PEM")
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its key (default: in the same file)")
     parser.add_argument(
         "--connections-per-address", type=int, default=limits.stream.connections_per_address, metavar="N"
     )
@@ -180,7 +182,9 @@ def _serve(given: argparse.Namespace) -> int:
         config=given.config,
         tokens=tokens,
         cors=tuple(given.cors),
+        allows_prompt_urls=given.allow_prompt_urls,
         host_names=tuple(given.host_name),
+        tls=_certificate(given.tls_cert, given.tls_key),
         opens_browser=given.open,
         model=model_settings(os.environ),
         limits=_limits(given),
@@ -192,6 +196,13 @@ def _serve(given: argparse.Namespace) -> int:
 def _tokens(file: Path | None) -> Tokens:
     """Raises BadTokens."""
     return Tokens(os.environ.get(TOKEN_VARIABLE, ""), TokenFile(Path(file)) if file else None)
+
+
+def _certificate(chain: Path | None, key: Path | None) -> Certificate | None:
+    """Raises BadCertificate."""
+    if chain is None and key is not None:
+        raise BadCertificate("--tls-key is of no use without --tls-cert")
+    return Certificate(chain, key or chain) if chain else None
 
 
 def _limits(given: argparse.Namespace) -> Limits:
@@ -232,7 +243,9 @@ def _port(given: argparse.Namespace) -> int:
 
 async def _converse(options: PortOptions, stdio: tuple[int, int]) -> NoReturn:
     """Ends the process at once: an environment may still be building in a thread, which nobody can stop."""
-    os._exit(await serve_port(options, stdio, report=StandardError().print))
+    code = await serve_port(options, stdio, report=StandardError().print)
+    logging.shutdown()  # what was logged is still on its way
+    os._exit(code)
 
 
 async def _preview(given: argparse.Namespace, store: VoiceStore) -> int:

@@ -21,6 +21,7 @@ from voice_server.core.limits import Limits
 from voice_server.core.listens import HTTP, VOXCPM, WYOMING, Listen
 from voice_server.core.placement import place
 from voice_server.gateway.access.origins import Origins
+from voice_server.gateway.access.tls import Certificate
 from voice_server.gateway.access.tokens import Tokens
 from voice_server.gateway.app import build_app
 from voice_server.gateway.doors.wyoming import serve_wyoming_on
@@ -57,6 +58,7 @@ class ServeOptions:
     cors: tuple[str, ...] = ()  # origins of web pages that may use the server; "*" is all
     host_names: tuple[str, ...] = ()  # of this server, where a browser may find it under others
     allows_prompt_urls: bool = False  # a client of WS /tts may name a recording by URL, which is fetched
+    tls: Certificate | None = None  # of all ports that speak HTTP
     opens_browser: bool = False  # at the page, when the first backend can speak
     model: ModelSettings | None = None  # that answers what is said to the page; None: an echo
     limits: Limits = field(default_factory=Limits)
@@ -66,7 +68,7 @@ async def serve(options: ServeOptions, report: Announce) -> None:
     """Run the server until a signal ends it. Raises ConfigError, VenvBuildFailed, VoiceError, CannotListen."""
     config, gpus = load_config(options.config), see_gpus(os.environ)
     choices = choose(config, options.backends, gpus.gpus)
-    ports = open_ports(Listen(HTTP, options.host, options.port), options.listens, options.limits)
+    ports = open_ports(Listen(HTTP, options.host, options.port), options.listens, options.limits, tls=bool(options.tls))
     async with (
         running(choices, options.pool_size, options.limits, report) as started,
         open_writer(options.model, options.limits.chat) as writer,
@@ -117,7 +119,7 @@ def build_server(house: House, ports: Sequence[Port], options: ServeOptions) -> 
     """One server for all ports; it is given the sockets of those that speak HTTP when it is started."""
     app = build_app(house, options.cors, [port.number for port in ports if port.name == VOXCPM])
     beside = [partial(serve_wyoming_on, house, port.listener) for port in ports if port.name == WYOMING]
-    return GatewayServer(house, app, options.limits, beside)
+    return GatewayServer(house, app, options.limits, beside, options.tls.context if options.tls else None)
 
 
 def starting_point(url: str, options: ServeOptions, gpu: str) -> Start:

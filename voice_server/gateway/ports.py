@@ -24,6 +24,7 @@ class CannotListen(Exception):
 class Port:
     name: str  # of core.listens
     listener: socket.socket
+    has_tls: bool = False
 
     @property
     def number(self) -> int:
@@ -33,7 +34,8 @@ class Port:
     @property
     def url(self) -> str:
         at = address(*self.listener.getsockname()[:2])
-        return {HTTP: f"http://{at}", VOXCPM: f"ws://{at}{_VOXCPM_DOOR}", WYOMING: f"tcp://{at}"}[self.name]
+        s = "s" if self.has_tls else ""
+        return {HTTP: f"http{s}://{at}", VOXCPM: f"ws{s}://{at}{_VOXCPM_DOOR}", WYOMING: f"tcp://{at}"}[self.name]
 
 
 def check_listen(listen: Listen, *, is_guarded: bool, insecure: bool) -> None:
@@ -45,12 +47,13 @@ def check_listen(listen: Listen, *, is_guarded: bool, insecure: bool) -> None:
         raise InsecureBind(f"--listen {listen}: {why if listen.name == WYOMING else problem}") from None
 
 
-def open_ports(main: Listen, others: Sequence[Listen], limits: Limits) -> list[Port]:
+def open_ports(main: Listen, others: Sequence[Listen], limits: Limits, *, tls: bool = False) -> list[Port]:
     """All of them, `main` first, or none. Raises CannotListen."""
     opened: list[Port] = []
     for listen in (main, *others):
         try:
-            opened.append(Port(listen.name, bind(listen.host, listen.port, limits)))
+            listener = bind(listen.host, listen.port, limits)
+            opened.append(Port(listen.name, listener, has_tls=tls and listen.name != WYOMING))
         except OSError as error:
             for port in opened:
                 port.listener.close()

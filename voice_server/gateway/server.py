@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import ssl
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from types import FrameType
@@ -58,9 +59,17 @@ Serve = Callable[[], Coroutine[Any, Any, asyncio.Server]]
 
 
 class GatewayServer(uvicorn.Server):
-    """`beside`: what starts the servers of other protocols, which listen as long as this one does."""
+    """`beside`: what starts the servers of other protocols, which listen as long as this one does. `tls`: for all
+    sockets that it is given."""
 
-    def __init__(self, house: House, app: Any, limits: Limits, beside: Sequence[Serve] = ()) -> None:
+    def __init__(
+        self,
+        house: House,
+        app: Any,
+        limits: Limits,
+        beside: Sequence[Serve] = (),
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -80,10 +89,12 @@ class GatewayServer(uvicorn.Server):
         )
         self._house = house
         self._beside = beside
+        self._tls = tls
         self._drain_s = limits.drain_s
         self._drain_until: float | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self.config.ssl = self._tls
         await super().startup(sockets)
         for serve in self._beside:
             self.servers.append(await serve())

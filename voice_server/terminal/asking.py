@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import ssl
 import urllib.error
 import urllib.request
 from typing import TypeVar
@@ -10,7 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from voice_server.core.limits import TerminalLimits
-from voice_server.terminal.session import CannotConnect
+from voice_server.terminal.session import HINTS, UNTRUSTED, CannotConnect
 
 Told = TypeVar("Told")
 
@@ -35,12 +36,13 @@ def ask(url: str, path: str, kind: type[Told], token: str, limits: TerminalLimit
 
 
 def _refusal(url: str, status: int) -> str:
-    hint = ": give its token with --token" if status in (401, 403) else ""
-    return f"{url} refused with HTTP {status}{hint}"
+    return f"{url} refused with HTTP {status}{HINTS.get(status, '')}"
 
 
 def _reason(error: Exception) -> str:
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(cause, TimeoutError):
         return "no answer in time"
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return UNTRUSTED
     return cause.strerror if isinstance(cause, OSError) and cause.strerror else "no answer that could be read"

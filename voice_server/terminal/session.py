@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -12,6 +13,13 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, W
 
 from voice_server.core.errors import BadMessage, VoiceError
 from voice_server.core.limits import TerminalLimits
+
+HINTS = {  # what to do about a refusal
+    401: ": give its token with --token",
+    403: ": it does not know itself by that name; its operator adds it with --host-name",
+    429: ": you have used up what you may in a minute",
+}
+UNTRUSTED = "its certificate is not trusted here; name the file of its authority in SSL_CERT_FILE"
 
 
 class Session(Protocol):
@@ -82,13 +90,14 @@ def with_query(url: str, **query: object) -> str:
 
 
 def _refusal(url: str, status: int) -> str:
-    hint = ": give its token with --token" if status in (401, 403) else ""
-    return f"{url} refused with HTTP {status}{hint}"
+    return f"{url} refused with HTTP {status}{HINTS.get(status, '')}"
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return UNTRUSTED
     if isinstance(error, OSError):
         return error.strerror or "no such host or port"
     return "it does not speak WebSocket"
