@@ -19,7 +19,7 @@ from typing import Any
 from voice_server.config import BackendConfig, Config, pick_backend
 from voice_server.core.errors import BackendUnavailable, UnknownBackend
 from voice_server.core.limits import Limits, VoiceLimits
-from voice_server.core.placement import Placement, place, shares_gpu
+from voice_server.core.placement import Placement, place, place_spares, shares_gpu
 from voice_server.core.settings import Gpu
 from voice_server.machine import see_gpus
 from voice_server.pool.dispatcher import Dispatcher
@@ -80,7 +80,9 @@ def _inherited(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def worker_specs(backend: BackendConfig, python: Path, workers: int, gpus: Sequence[Gpu]) -> list[WorkerSpec]:
-    placements = place(backend, workers, gpus)
+    """Those that work, and behind them the spares."""
+    working = place(backend, workers, gpus)
+    placements = [*working, *place_spares(working, backend.spares)]
     options = backend.options | (backend.shared_gpu_options if shares_gpu(placements) else {})
     return [
         WorkerSpec(
@@ -88,6 +90,8 @@ def worker_specs(backend: BackendConfig, python: Path, workers: int, gpus: Seque
             command=Command((str(python), "-I", str(_BOOTSTRAP)), worker_environ(os.environ, backend, placement)),
             load=Load(backend.adapter, placement.device, options, backend.warmup_text),
             limits=backend.limits,
+            device=placement.name,
+            is_spare=number >= len(working),
         )
         for number, placement in enumerate(placements)
     ]

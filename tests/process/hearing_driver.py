@@ -87,7 +87,7 @@ async def listening(python: Path, config: BackendConfig, limits: Limits = FAST) 
     pool.start(guardian, asyncio.Semaphore(4), random.random)
     try:
         await asyncio.wait_for(pool.until_ready(), TIMEOUT_S)
-        await eventually(lambda: all(slot.state == "ready" for slot in pool.slots), "all workers are ready")
+        await eventually(lambda: all(slot.state in ("ready", "spare") for slot in pool.slots), "all workers are ready")
         yield Recogniser(config, pool)
     finally:
         await pool.stop()

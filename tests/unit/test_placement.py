@@ -4,7 +4,7 @@ from typing import Literal
 
 import pytest
 
-from voice_server.core.placement import Placement, place
+from voice_server.core.placement import Placement, place, place_spares
 from voice_server.core.settings import BackendConfig, Gpu
 
 GPUS = [Gpu(index, "H200", 139.0, 130.0) for index in (0, 1, 2)]
@@ -45,3 +45,12 @@ def test_more_workers_than_gpus_go_around_again() -> None:
 @pytest.mark.parametrize(("wanted", "expected"), [(1, places(0)), (2, places(0, 1)), (4, places(0, 1, 2, 0))])
 def test_a_wanted_pool_size_goes_before_the_configured_one(wanted: int, expected: list[Placement]) -> None:
     assert place(backend("auto", workers=3), wanted, GPUS) == expected
+
+
+def test_spares_sit_on_the_devices_of_the_workers_and_as_many_on_each() -> None:
+    assert place_spares(places(0, 2, 0), 3) == places(0, 2, 0)
+    assert place_spares(places(1), 2) == places(1, 1)
+
+
+def test_spares_of_workers_on_the_cpu_are_there_too() -> None:
+    assert place_spares([Placement("cpu", "")] * 2, 1) == [Placement("cpu", "")]

@@ -13,6 +13,11 @@ class Placement:
     device: str  # "cpu" or "cuda"
     cuda_visible_devices: str  # a worker sees its own GPU only, and calls it plain "cuda"
 
+    @property
+    def name(self) -> str:
+        """Of the device, as people count: "cpu" or "cuda:1"."""
+        return f"{self.device}:{self.cuda_visible_devices}" if self.cuda_visible_devices else self.device
+
 
 def place(backend: BackendConfig, workers: int, gpus: Sequence[Gpu]) -> list[Placement]:
     """The places of `workers` workers; 0 is as many as the backend says, or one per GPU when that is more."""
@@ -21,6 +26,12 @@ def place(backend: BackendConfig, workers: int, gpus: Sequence[Gpu]) -> list[Pla
     if not indexes:
         return [Placement("cpu", "")] * count
     return [Placement("cuda", str(indexes[number % len(indexes)])) for number in range(count)]
+
+
+def place_spares(places: Sequence[Placement], count: int) -> list[Placement]:
+    """The places of `count` spares beside these workers: each on the device that has the fewest spares by then."""
+    devices = list(dict.fromkeys(places))
+    return [devices[number % len(devices)] for number in range(count)]
 
 
 def shares_gpu(places: Sequence[Placement]) -> bool:

@@ -23,6 +23,7 @@ _WORKER_LIMITS = WorkerLimits()
 AUTO = "auto"
 
 Count = Annotated[int, Meta(ge=1, le=_LIMITS.workers)]
+Spares = Annotated[int, Meta(ge=0, le=_LIMITS.workers)]
 GpuIndex = Annotated[int, Meta(ge=0)]
 Gibibytes = Annotated[float, Meta(gt=0, le=_LIMITS.gpu_gib)]
 Mebibytes = Annotated[int, Meta(ge=0, le=_LIMITS.cache_mib)]
@@ -54,6 +55,10 @@ class BackendConfig:
     venv: VenvSpec = VenvSpec()
     devices: Literal["cpu", "auto"] | Annotated[tuple[GpuIndex, ...], Meta(min_length=1)] = "cpu"
     workers: Count = 1
+    spares: Spares = 0  # loaded workers beside them, for the place of one that is lost
+    roll: Literal["replace-first", "stop-first"] = (
+        "replace-first"  # a restart: where a device cannot hold two, stop first
+    )
     options: dict[str, Any] = field(default_factory=dict)  # keyword arguments of the adapter
     shared_gpu_options: dict[str, Any] = field(default_factory=dict)  # go before `options` where workers share a GPU
     opts: dict[str, OptionSpec] = field(default_factory=dict)  # what a client may set

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-WORKER_STATES = ("waiting", "loading", "ready", "restarting", "broken", "failed", "stopped")
+# `spare` is ready and has nothing to do until it takes a place; `leaving` finishes what it has and is replaced.
+WORKER_STATES = ("waiting", "loading", "ready", "spare", "leaving", "restarting", "broken", "failed", "stopped")
 StreamState = Literal["speaking", "waiting", "idle"]
 
 

@@ -156,6 +156,11 @@ class Dispatcher:
         self._refusal = reason
         self._pump()
 
+    def retire(self, worker: Worker) -> None:
+        """It gets no more renders; those it has open go on."""
+        self._scheduler.worker_gone(worker.name)
+        self._workers.pop(worker.name, None)
+
     # WorkerOwner
 
     def on_ready(self, worker: Worker, ready: Ready) -> None:

@@ -1,15 +1,21 @@
-"""The workers of one backend, and the line in front of them."""
+"""The workers of one backend, and the line in front of them.
+
+Promises: as many ready workers of a device are at work as it has places, the others are spares, and a spare takes the
+place of a lost one at once. A restart goes over the slots one by one and takes nothing from anybody.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar
 
-from voice_server.core.errors import BackendUnavailable
+from voice_server.core.errors import BackendUnavailable, RestartRunning
 from voice_server.core.restart import RestartPolicy
 from voice_server.pool.process import Guardian
+from voice_server.pool.rolling import Roll
 from voice_server.pool.supervisor import SlotStatus, Supervisor, WorkerSpec
 from voice_server.pool.worker import Ending, Worker, WorkerOwner
 from voice_server.wire.messages import Ready, Text
@@ -23,8 +29,20 @@ class Desk(WorkerOwner, Protocol):
 
     def refuse(self, reason: BackendUnavailable | None) -> None: ...
 
+    def retire(self, worker: Worker) -> None:
+        """It gets nothing more to do; what it has open goes on."""
+
 
 D = TypeVar("D", bound=Desk)
+
+
+@dataclass(frozen=True, slots=True)
+class _Means:
+    """What every slot of a pool is opened with."""
+
+    guardian: Guardian
+    gate: asyncio.Semaphore
+    random: Callable[[], float]
 
 
 class Pool(Generic[D]):
@@ -35,33 +53,39 @@ class Pool(Generic[D]):
 
     def __init__(self, name: str, specs: Sequence[WorkerSpec], dispatcher: D) -> None:
         self.name = name
+        self.specs = specs  # of its slots; a restart that has ended well replaces them
         self.dispatcher = dispatcher
         self.ready: Ready | None = None
-        self._specs = specs
-        self._supervisors: list[Supervisor] = []
-        self._tasks: list[asyncio.Task[None]] = []
-        self._first_ready = asyncio.Event()
+        self.last_roll: Roll | None = None
+        self._means: _Means | None = None
+        self._slots: list[Supervisor] = []
+        self._leaving: list[Supervisor] = []
+        self._on_duty: set[Supervisor] = set()
+        self._changed = asyncio.Event()
 
     def start(self, guardian: Guardian, gate: asyncio.Semaphore, random: Callable[[], float]) -> None:
-        for spec in self._specs:
-            supervisor = Supervisor(spec, self, RestartPolicy(spec.limits, random), guardian, gate)
-            self._supervisors.append(supervisor)
-            self._tasks.append(asyncio.create_task(supervisor.run(), name=f"supervisor {spec.name}"))
+        self._means = _Means(guardian, gate, random)
+        for spec in self.specs:
+            self.open(spec).start()
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        for task in self._tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        if self.last_roll:
+            await self.last_roll.abandon()
+        await asyncio.gather(*(slot.close() for slot in [*self._slots, *self._leaving]))
 
     @property
     def size(self) -> int:
-        return len(self._specs)
+        """Without spares."""
+        return sum(not spec.is_spare for spec in self.specs)
 
     @property
     def slots(self) -> list[SlotStatus]:
-        return [supervisor.status for supervisor in self._supervisors]
+        leaving = [replace(slot.status, state="leaving") for slot in self._leaving]
+        return [*(self._status(slot) for slot in self._slots), *leaving]
+
+    def _status(self, slot: Supervisor) -> SlotStatus:
+        is_spare = slot.worker is not None and slot not in self._on_duty
+        return replace(slot.status, state="spare") if is_spare else slot.status
 
     @property
     def is_ready(self) -> bool:
@@ -80,28 +104,90 @@ class Pool(Generic[D]):
         while self.ready is None:
             if self._is_hopeless:
                 raise self._unavailable()
-            self._first_ready.clear()
-            await self._first_ready.wait()
+            await self._change()
         return self.ready
+
+    async def _change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
 
     @property
     def _is_hopeless(self) -> bool:
-        return not any(slot.may_recover for slot in self.slots)
+        return not any(slot.status.may_recover for slot in self._slots)
 
     def _unavailable(self) -> BackendUnavailable:
         return BackendUnavailable(f"backend {self.name} cannot speak now; GET /ready or `doctor` says why")
+
+    # Restart
+
+    def restart(self, specs: Sequence[WorkerSpec] | None = None, *, stops_first: bool = False) -> Roll:
+        """Replace one worker after the other, by workers of `specs` if they are to be others. Raises RestartRunning."""
+        if self.last_roll and self.last_roll.is_running:
+            raise RestartRunning(f"the workers of {self.name} are being replaced already; wait until that has ended")
+        self.last_roll = Roll(self, self.specs if specs is None else specs, stops_first=stops_first)
+        return self.last_roll
+
+    def open(self, spec: WorkerSpec, *, behind: Supervisor | None = None) -> Supervisor:
+        """A slot for this spec; it has still to be started."""
+        assert self._means is not None
+        policy = RestartPolicy(spec.limits, self._means.random)
+        slot = Supervisor(self._free_name(spec), spec, self, policy, self._means.guardian, self._means.gate)
+        self._slots.insert(self._slots.index(behind) + 1 if behind else len(self._slots), slot)
+        return slot
+
+    def _free_name(self, spec: WorkerSpec) -> str:
+        """A slot and the one that replaces it exist side by side: they take turns with two names."""
+        taken = {slot.name for slot in [*self._slots, *self._leaving]}
+        return f"{spec.name}b" if spec.name in taken else spec.name
+
+    def find(self, spec: WorkerSpec) -> Supervisor | None:
+        """The slot that has this spec, or had it in another version."""
+        return next((slot for slot in self._slots if slot.spec.name == spec.name), None)
+
+    async def settled(self, slot: Supervisor) -> bool:
+        """Whether its worker has loaded."""
+        while slot.status.state in ("waiting", "loading"):
+            await self._change()
+        return slot.worker is not None
+
+    async def dismiss(self, slot: Supervisor) -> None:
+        """It gets nothing more to do. What it has open it finishes, and is stopped."""
+        self._slots.remove(slot)
+        self._leaving.append(slot)
+        self._on_duty.discard(slot)
+        if worker := slot.worker:
+            self.dispatcher.retire(worker)
+            self._fill()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(worker.at_rest(), slot.spec.limits.roll_s)
+        await slot.close()
+        self._leaving.remove(slot)
+
+    # Duty
+
+    def _fill(self) -> None:
+        """Put spares to work where there are places."""
+        for slot in self._slots:
+            worker = slot.worker
+            if worker and worker.ready and slot not in self._on_duty and self._has_place(slot.spec.device):
+                self._on_duty.add(slot)
+                self.dispatcher.on_ready(worker, worker.ready)
+
+    def _has_place(self, device: str) -> bool:
+        places = sum(slot.spec.device == device and not slot.spec.is_spare for slot in self._slots)
+        return sum(slot.spec.device == device for slot in self._on_duty) < places
 
     # SlotOwner
 
     def on_slot_changed(self) -> None:
         """Turn people away as soon as the last slot is out of order."""
         self.dispatcher.refuse(self._unavailable() if self._is_hopeless else None)
-        self._first_ready.set()
+        self._changed.set()
 
     def on_ready(self, worker: Worker, ready: Ready) -> None:
         self.ready = ready
-        self._first_ready.set()
-        self.dispatcher.on_ready(worker, ready)
+        self._changed.set()
+        self._fill()
 
     def on_audio(self, worker: Worker, render_id: int, pcm: bytes) -> None:
         self.dispatcher.on_audio(worker, render_id, pcm)
@@ -113,4 +199,6 @@ class Pool(Generic[D]):
         self.dispatcher.on_end(worker, ending)
 
     def on_lost(self, worker: Worker, renders: frozenset[int], reason: str) -> None:
+        self._on_duty = {slot for slot in self._on_duty if slot.name != worker.name}
         self.dispatcher.on_lost(worker, renders, reason)
+        self._fill()

@@ -28,12 +28,14 @@ class WorkerSpec:
     command: Command
     load: Load
     limits: WorkerLimits
+    device: str = "cpu"
+    is_spare: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class SlotStatus:
     name: str
-    state: str  # "waiting", "loading", "ready", "restarting", "broken", "failed", "stopped"
+    state: str  # one of core.status.WORKER_STATES
     detail: str  # the loading stage, or why the last worker died
     pid: int
     open_renders: int
@@ -49,12 +51,19 @@ class SlotOwner(WorkerOwner, Protocol):
 
 
 class Supervisor:
-    """One slot. `run` is its only task; cancel it to stop the worker."""
+    """One slot. Its worker goes by `name`, which no other slot has at the same time."""
 
     def __init__(
-        self, spec: WorkerSpec, owner: SlotOwner, policy: RestartPolicy, guardian: Guardian, gate: asyncio.Semaphore
+        self,
+        name: str,
+        spec: WorkerSpec,
+        owner: SlotOwner,
+        policy: RestartPolicy,
+        guardian: Guardian,
+        gate: asyncio.Semaphore,
     ) -> None:
-        self._spec = spec
+        self.name = name
+        self.spec = spec
         self._owner = owner
         self._policy = policy
         self._guardian = guardian
@@ -65,15 +74,36 @@ class Supervisor:
         self._starts = 0
         self._worker: Worker | None = None
         self._settled = asyncio.Event()  # the worker is ready or lost
+        self._task: asyncio.Task[None] | None = None
+        self._is_closing = False
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name=f"supervisor {self.name}")
+
+    async def close(self) -> None:
+        """Stop the worker. May be called again, and by several at once."""
+        if self._task is None:
+            return
+        if not self._is_closing:  # a second cancellation would leave the worker before it has stopped
+            self._is_closing = True
+            self._task.cancel()
+        await asyncio.wait([self._task])
+        if not self._task.cancelled():
+            self._task.result()
+
+    @property
+    def worker(self) -> Worker | None:
+        """The one that is ready."""
+        return self._worker if self._state == "ready" else None
 
     @property
     def status(self) -> SlotStatus:
         worker = self._worker
         detail = worker.stage if worker and self._state == "loading" else self._reason
         pid, renders = (worker.pid, worker.open_renders) if worker else (0, 0)
-        return SlotStatus(self._spec.name, self._state, detail, pid, renders, max(0, self._starts - 1))
+        return SlotStatus(self.name, self._state, detail, pid, renders, max(0, self._starts - 1))
 
-    async def run(self) -> None:
+    async def _run(self) -> None:
         try:
             delay_s = await self._live_once()
             while delay_s is not None:
@@ -104,9 +134,9 @@ class Supervisor:
         self._settled.clear()
         self._policy.started(self._loop.time())
         self._starts += 1
-        self._worker = worker = Worker(self._spec.name, self._spec.load, self._spec.limits, self)
+        self._worker = worker = Worker(self.name, self.spec.load, self.spec.limits, self)
         try:
-            await worker.start(self._spec.command, self._guardian)
+            await worker.start(self.spec.command, self._guardian)
         except OSError as problem:
             self._worker = None
             self._reason = f"cannot be started: {problem.strerror}; run `python -m voice_server doctor`"
@@ -118,13 +148,13 @@ class Supervisor:
         self._worker = None
         restart = self._policy.died(self._loop.time())
         self._enter("broken" if restart.broken else "restarting")
-        _log.warning("%s %s; next start in %.1f s", self._spec.name, self._reason, restart.delay_s)
+        _log.warning("%s %s; next start in %.1f s", self.name, self._reason, restart.delay_s)
         return restart.delay_s
 
     def _give_up(self) -> None:
         self._worker = None
         self._enter("failed")
-        _log.error("%s failed to load and will not be tried again: %s", self._spec.name, self._reason)
+        _log.error("%s failed to load and will not be tried again: %s", self.name, self._reason)
 
     def _enter(self, state: str) -> None:
         self._state = state

@@ -62,7 +62,7 @@ class _Desk:
     """A worker and its seats."""
 
     worker: Worker
-    seats: int
+    seats: int  # 0: it is leaving
     taken: set[int] = field(default_factory=set)  # also by renders that were cancelled and have not ended
 
 
@@ -100,7 +100,11 @@ class Switchboard:
 
     @property
     def has_workers(self) -> bool:
-        return bool(self._desks)
+        return any(desk.seats for desk in self._desks.values())
+
+    def retire(self, worker: Worker) -> None:
+        """It gets no more hearings; those it has go on."""
+        self._desks[worker.name].seats = 0
 
     def refuse(self, reason: BackendUnavailable | None) -> None:
         """No worker will come soon: tell everyone who waits, and everyone who comes. None: they are welcome again."""
@@ -144,7 +148,7 @@ class Switchboard:
     def _seat_all(self) -> None:
         while self._line and (desk := self._freest()):
             self._seat(self._line.popleft(), desk)
-        if self._refusal and not self._desks:
+        if self._refusal and not self.has_workers:
             refused, self._line = self._line, deque()
             for waiting in refused:
                 waiting.sink.on_refused(self._refusal)

@@ -82,6 +82,8 @@ class Worker:
         self._channel: Channel | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._gone: asyncio.Future[None] = self._loop.create_future()
+        self._at_rest = asyncio.Event()
+        self._at_rest.set()
 
     async def start(self, command: Command, guardian: Guardian) -> None:
         """Spawn the process and hand it its load. Raises OSError when there is nothing to execute."""
@@ -102,17 +104,23 @@ class Worker:
         """Returns when the process has ended and was reaped."""
         await asyncio.shield(self._gone)
 
+    async def at_rest(self) -> None:
+        """Returns when nothing is open, or it is lost."""
+        await self._at_rest.wait()
+
     def log_tail(self) -> str:
         return self._log.tail()
 
     # Commands
 
     def render(self, render: Render) -> None:
+        self._at_rest.clear()
         self._liveness.opened(render.render_id, self._loop.time())
         self._say(render)
         self._arm()
 
     def listen(self, listen: Listen) -> None:
+        self._at_rest.clear()
         self._heard[listen.render_id] = 0
         self._say(listen)
 
@@ -204,6 +212,8 @@ class Worker:
                 if isinstance(message, Failed) and message.fatal:  # first, lest the retry be sent to it again
                     self.condemn(f"cannot go on: {message.message}")
                 self._owner.on_end(self, message)
+                if not self.open_renders:
+                    self._at_rest.set()
             case Ready():
                 self.ready = message
                 self._liveness.loaded(now)
@@ -239,6 +249,7 @@ class Worker:
         self.reason = reason
         self._stop_timer()
         self._owner.on_lost(self, self._conversation.open_renders, reason)
+        self._at_rest.set()
 
     # Watching
 

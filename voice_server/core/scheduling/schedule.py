@@ -73,7 +73,7 @@ class Scheduler:
         self._entrance.look_again()
 
     def worker_gone(self, worker: str) -> None:
-        """Its renders must have been released, one by one, before."""
+        """It gets no more renders. Those that it has open still are released, one by one, when they end."""
         self._seats.remove(worker)
 
     @property
