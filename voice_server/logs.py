@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
+from voice_server.core.errors import VoiceError
 from voice_server.core.limits import LogLimits
 from voice_server.core.report import AnswerReport, HearingReport, Origin
 
@@ -35,11 +36,19 @@ class Request:
     id: str = NO_REQUEST
     trace: str = ""  # its header `traceparent`
     door: Callable[[], str] = str  # known as soon as it was routed
+    client: Callable[[], str] = str  # whose token it showed, or its address
+    status: str = "left"  # of HTTP, or the close code; "left" where its client went first, or was cut off
     code: str = ""  # of the error that it ended with
 
 
 _NOBODY = Request()
 current: ContextVar[Request] = ContextVar("request", default=_NOBODY)
+
+
+def note(error: VoiceError) -> None:
+    """The request that is being answered ends with this error."""
+    if (request := current.get()) is not _NOBODY:
+        request.code = error.code
 
 
 def set_up_logs(level: str, form: str) -> None:

@@ -10,7 +10,6 @@ import pytest
 import websockets
 
 from tests.harness import RunningServer, running_server, tone_config
-from voice_server.gateway.requests import RequestIdFilter
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_leaks")]
 
@@ -48,7 +47,6 @@ async def test_refusals_and_websockets_have_ids_too(tone_python: Path) -> None:
 async def test_the_log_line_of_a_request_has_its_id_and_no_query(
     tone_python: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.handler.addFilter(RequestIdFilter())
     with caplog.at_level(logging.INFO, logger="voice_server.gateway.requests"):
         async with running_server(tone_config(), tone_python) as server:
             await get(server, "/nowhere?api_key=secret", x_request_id="call-8")

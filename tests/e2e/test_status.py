@@ -29,7 +29,7 @@ async def get(server: RunningServer, path: str) -> httpx.Response:
 async def scrape(server: RunningServer) -> dict[str, float]:
     """Every sample by its name and labels, as `name{a=b}`; without the label of the only backend."""
     families = text_string_to_metric_families((await get(server, "/metrics")).text)
-    samples = [sample for family in families for sample in family.samples if sample.name.startswith("voice_")]
+    samples = [sample for family in families for sample in family.samples if "backend" in sample.labels]
     assert {sample.labels.pop("backend") for sample in samples} == {"tone"}
     return {
         sample.name + "".join(f"{{{key}={value}}}" for key, value in sample.labels.items()): sample.value

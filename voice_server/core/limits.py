@@ -18,6 +18,7 @@ class TextLimits:
     stream_chars: int = 200 * 1024  # one answer
     file_chars: int = 8 * 1024  # a whole-file request is kept in memory: ~9 minutes of speech, 26 MB
     body_bytes: int = 64 * 1024  # of a whole-file request
+    body_s: float = 30.0  # for that body: who dribbles holds a connection for nothing
     sentence_soft_chars: int = 250  # ~17 s of speech at 15 characters a second; cut at a clause mark from here on
     sentence_hard_chars: int = 400  # engines lose prosody and memory beyond this
     eager_clause_chars: int = 25  # the shortest clause that goes ahead of its sentence: time to render the rest
@@ -125,6 +126,7 @@ class WorkerLimits:
 class HearingLimits:
     piece_bytes: int = 32_000  # of audio in one message to a worker, 1 s at 16 kHz: it must fit into a control frame
     backlog_s: float = 30.0  # of audio that no worker has worked on; more is dropped, and the client is told
+    busy_s: float = 1.0  # of waiting audio from which on an engine's speed is measured: less, and it may wait for more
     kept_s: float = 60.0  # of unsettled audio, for another worker; an engine settles after 30 s at the latest
     waiting_per_worker: int = 16  # hearings in line, times the workers of the pool
     sample_rate_min: int = 8_000

@@ -5,8 +5,9 @@ Holds no text of a client, only how much there was. Times are seconds of one mon
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 AnswerState = Literal["done", "cancelled", "failed", "left"]
 Value = str | int | float
@@ -43,7 +44,7 @@ class AnswerReport:
     began_at: float = 0.0
     ended_at: float = 0.0
     sentences: int = 0
-    failed: int = 0  # of them
+    failures: Counter[str] = field(default_factory=Counter)  # of them, by code
     chars: int = 0
     retries: int = 0
     queue_wait_s: float | None = None
@@ -60,7 +61,7 @@ class AnswerReport:
         known = {
             "state": self.state,
             "sentences": self.sentences,
-            "failed": self.failed or None,
+            "failed": self.failures.total() or None,
             "chars": self.chars,
             "audio_s": round(self.audio_s, 3),
             "duration_s": round(self.ended_at - self.began_at, 3),
@@ -99,6 +100,45 @@ class HearingReport:
             "code": self.code or None,
         }
         return {name: value for name, value in known.items() if value is not None}
+
+
+class HearingMeasures(Protocol):
+    """Who is told while a hearing goes on. Seconds."""
+
+    def opened(self) -> None: ...
+
+    def closed(self) -> None: ...
+
+    def heard(self, audio_s: float, /) -> None:
+        """A worker has worked on so much more."""
+
+    def dropped(self, audio_s: float, /) -> None: ...
+
+    def busy(self, seconds: float, audio_s: float) -> None:
+        """The worker had audio at hand all that time, and worked on so much of it."""
+
+    def partial(self, seconds: float, /) -> None:
+        """Since the latest audio that this new text knows of was there."""
+
+    def final(self, seconds: float, /) -> None: ...
+
+
+class NoHearingMeasures:
+    """Nobody asks."""
+
+    def opened(self) -> None: ...
+
+    def closed(self) -> None: ...
+
+    def heard(self, audio_s: float, /) -> None: ...
+
+    def dropped(self, audio_s: float, /) -> None: ...
+
+    def busy(self, seconds: float, audio_s: float) -> None: ...
+
+    def partial(self, seconds: float, /) -> None: ...
+
+    def final(self, seconds: float, /) -> None: ...
 
 
 def _ms(seconds: float | None) -> int | None:

@@ -19,6 +19,7 @@ from voice_server.gateway.doors import (
     loras,
     openai,
     page,
+    restart,
     voices,
     voxcpm_api,
 )
@@ -32,7 +33,7 @@ from voice_server.gateway.doors.whole_text import stream_text, tts
 from voice_server.gateway.house import House
 from voice_server.gateway.ports import VoxcpmPortMiddleware
 from voice_server.gateway.requests import HEADER as REQUEST_ID
-from voice_server.gateway.requests import RequestIdMiddleware
+from voice_server.gateway.requests import RequestsMiddleware
 from voice_server.gateway.security import GateMiddleware
 
 
@@ -83,6 +84,8 @@ def build_app(house: House, cors: Sequence[str] = (), voxcpm_ports: Collection[i
             Mount("/page", page.PageFiles(), name="page"),
             Route("/voices", info.voices),
             Route("/backends", info.backends),
+            Route("/backends/{name}/restart", restart.restart, methods=["POST"]),
+            Route("/backends/{name}/restart", restart.restart_status),
             Route("/convert", convert, methods=["POST"]),
             Route("/chat", chat.about),
             Route("/chat", chat.chat, methods=["POST"]),
@@ -111,4 +114,5 @@ def _middleware(house: House, cors: Sequence[str]) -> list[Middleware]:
         allow_headers=["*"],
         expose_headers=[REQUEST_ID, "retry-after"],
     )
-    return [Middleware(RequestIdMiddleware), *([crossing] if cors else []), Middleware(GateMiddleware, gate=house.gate)]
+    requests = Middleware(RequestsMiddleware, traffic=house.metrics.traffic)
+    return [requests, *([crossing] if cors else []), Middleware(GateMiddleware, gate=house.gate)]

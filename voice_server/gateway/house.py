@@ -14,9 +14,11 @@ from voice_server.core.limits import Limits
 from voice_server.core.status import ServerStatus
 from voice_server.gateway.llm import Echo, Writer
 from voice_server.gateway.previews import Previews
+from voice_server.gateway.prompts import Prompts
 from voice_server.gateway.security import Gate
 from voice_server.gateway.status import look
-from voice_server.observe import Metrics
+from voice_server.gateway.tethers import Tethers
+from voice_server.observe.metrics import Metrics
 from voice_server.stream.backend import Backend
 from voice_server.stream.recogniser import Recogniser
 from voice_server.voices import VoiceStore
@@ -39,9 +41,11 @@ class House:
         self.recognisers = {recogniser.name: recogniser for recogniser in recognisers}
         self.default = backends[0]
         self.writer: Writer = Echo()  # of POST /chat, until main.py knows a language model
+        self.prompts: Prompts | None = None  # recordings by URL, where main.py allows them
         self.limits = limits
         self.gate = gate
         self.guests: set[Guest] = set()
+        self.tethers = Tethers(limits.resume)
         self.is_draining = False
         self.is_evicted = False
         self.conversions = 0  # of sound into files, running now
@@ -52,6 +56,10 @@ class House:
         budgets = Budgets(limits.access)  # one for all backends
         for backend in backends:
             backend.measures, backend.budgets = self.metrics.of(backend.name), budgets
+            backend.tellers.append(self.metrics.answered)
+        for recogniser in recognisers:
+            recogniser.measures = self.metrics.hearings.of(recogniser.name)
+            recogniser.tellers.append(self.metrics.hearings.ended)
         self._opened_at = time.monotonic()
 
     def backend(self, name: str) -> Backend:
@@ -101,11 +109,13 @@ class House:
     def drain(self) -> None:
         """Let running answers finish; who has none is asked to leave now."""
         self.is_draining = True
+        self.tethers.close()
         for guest in [guest for guest in self.guests if not guest.is_busy]:
             guest.go_away()
 
     def evict(self) -> None:
         """Patience is over."""
         self.is_evicted = True
+        self.tethers.close()
         for guest in self.guests:
             guest.go_away()

@@ -19,6 +19,7 @@ from voice_server.core.limits import StreamLimits
 from voice_server.gateway.access.keys import choosing_subprotocol, keys_of, says_key_later, shows_key_as_subprotocol
 from voice_server.gateway.access.origins import Origins
 from voice_server.gateway.access.tokens import Tokens
+from voice_server.logs import note
 
 _OPEN_PATHS = frozenset({"/health"})  # a load balancer has no token
 _PAGE_FILES = "/page/"  # nor does a browser before its user was asked
@@ -177,6 +178,7 @@ async def _refuse(error: VoiceError, scope: Scope, receive: Receive, send: Send)
 
 def error_response(error: VoiceError) -> Response:
     """The HTTP answer to an error: its status, and a body with the code a program may rely on."""
+    note(error)
     body = {"error": {"code": error.code, "message": error.message, "field": error.field}}
     headers = error.retry_headers
     if isinstance(error, Unauthorized):

@@ -11,8 +11,18 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 
 from voice_server.core.errors import SlowClient, VoiceError
-from voice_server.core.events import AnswerCancelled, AnswerDone, AudioChunk, Event, FormatChanged, Problem, StreamReady
+from voice_server.core.events import (
+    AnswerCancelled,
+    AnswerDone,
+    AudioChunk,
+    Event,
+    FormatChanged,
+    Problem,
+    StreamReady,
+    Told,
+)
 from voice_server.core.limits import StreamLimits
+from voice_server.logs import note
 
 _SURVIVES_CANCEL = (StreamReady, FormatChanged, AnswerDone, AnswerCancelled)
 
@@ -20,8 +30,8 @@ _SURVIVES_CANCEL = (StreamReady, FormatChanged, AnswerDone, AnswerCancelled)
 class Outbox:
     """`on_delivered(event)` is called after each event that the socket took.
 
-    `send_at_once(pcm)` is a door's short cut past the writer, for audio that comes when nothing waits: it says whether
-    the socket took the audio there and then.
+    `send_at_once(chunk)` is a door's short cut past the writer, for audio that comes when nothing waits: it says
+    whether the socket took the audio there and then.
     """
 
     def __init__(self, limits: StreamLimits) -> None:
@@ -32,12 +42,16 @@ class Outbox:
         self._closed = False
         self.failure: VoiceError | None = None  # what ended it before its time
         self.on_delivered: Callable[[Event], None] = lambda event: None
-        self.send_at_once: Callable[[bytes], bool] = lambda pcm: False
+        self.send_at_once: Callable[[AudioChunk], bool] = lambda chunk: False
 
     @property
     def waiting_bytes(self) -> int:
         """Audio that the socket has not taken yet."""
         return self._waiting_bytes
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._events
 
     def put(self, *events: Event) -> None:
         if len(events) == 1 and self._takes_short_cut(events[0]):
@@ -50,13 +64,22 @@ class Outbox:
 
     def drop_answer(self) -> None:
         """Barge-in: nothing of the current answer is sent any more."""
-        self._events = deque(event for event in self._events if isinstance(event, _SURVIVES_CANCEL))
+        self._events = deque(event for event in self._events if _survives_cancel(event))
         self._waiting_bytes = 0
 
     def close(self) -> None:
         """Nobody is there any more: `run` returns without sending the rest."""
         self._closed = True
         self._wake_up()
+
+    def reopen(self, *first: Event) -> None:
+        """Somebody is there again, for the next `run`: these are sent first, then what waits."""
+        self._closed = False
+        self.failure = None
+        waiting = (
+            event for event in self._events if not isinstance(event, StreamReady)
+        )  # of a try that came to nothing
+        self._events = deque((*first, *waiting))
 
     async def run(self, send: Callable[[Event], Awaitable[None]], is_last: Callable[[Event], bool]) -> Event | None:
         """Send events until one `is_last`, which is returned, or until `close`, which returns None.
@@ -71,19 +94,24 @@ class Outbox:
                 watch.end()
                 self.on_delivered(event)
                 if is_last(event):
-                    self.failure = event.error if isinstance(event, Problem) else None
+                    if isinstance(event, Problem):
+                        self._fail(event.error)
                     return event
         except asyncio.CancelledError:
             if watch.has_fired:
-                self.failure = SlowClient(f"audio was not read for {self._limits.send_s:g} s")
-                raise self.failure from None
+                raise self._fail(SlowClient(f"audio was not read for {self._limits.send_s:g} s")) from None
             raise
         except VoiceError as error:
-            self.failure = error
+            self._fail(error)
             raise
         finally:
             watch.close()
         return None
+
+    def _fail(self, error: VoiceError) -> VoiceError:
+        self.failure = error
+        note(error)
+        return error
 
     async def _next(self) -> Event | None:
         while not self._events:
@@ -113,7 +141,7 @@ class Outbox:
         return AudioChunk(chunk.index, b"".join(parts)) if len(parts) > 1 else chunk
 
     def _takes_short_cut(self, event: Event) -> bool:
-        if not (isinstance(event, AudioChunk) and self._is_idle and self.send_at_once(event.pcm)):
+        if not (isinstance(event, AudioChunk) and self._is_idle and self.send_at_once(event)):
             return False
         self.on_delivered(event)
         return True
@@ -126,6 +154,10 @@ class Outbox:
     def _wake_up(self) -> None:
         if self._wake and not self._wake.done():
             self._wake.set_result(None)
+
+
+def _survives_cancel(event: Event) -> bool:
+    return isinstance(event.event if isinstance(event, Told) else event, _SURVIVES_CANCEL)
 
 
 class _SendWatch:

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from voice_server.core import options
+from voice_server.core.report import HearingMeasures, HearingReport, NoHearingMeasures, Origin
 from voice_server.core.settings import BackendConfig
+from voice_server.logs import tell_answer
 from voice_server.pool.pool import Pool
 from voice_server.pool.switchboard import Switchboard
+
+Teller = Callable[[Origin, HearingReport], None]
 
 
 class Recogniser:
     def __init__(self, config: BackendConfig, pool: Pool[Switchboard]) -> None:
         self.config = config
         self.pool = pool
+        self.measures: HearingMeasures = NoHearingMeasures()
+        self.tellers: list[Teller] = [tell_answer]  # of each hearing that has ended
+
+    def answered(self, origin: Origin, report: HearingReport) -> None:
+        for tell in self.tellers:
+            tell(origin, report)
 
     @property
     def name(self) -> str:

@@ -39,6 +39,10 @@ class StandardError(Console):
     def __init__(self) -> None:
         super().__init__(stderr=True, soft_wrap=True, markup=False, emoji=False, highlight=False)
 
+    def print(self, *objects: Any, **how: Any) -> None:
+        with suppress(OSError):  # a full disk is no reason not to serve
+            super().print(*objects, **how)
+
     def on_broken_pipe(self) -> None:
         self.quiet = True  # rich itself would end the program
 

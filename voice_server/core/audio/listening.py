@@ -110,7 +110,7 @@ class Listening:
         if told := report.details.get(sentence):
             told.ended_at, told.code = now, code
         if code:
-            report.failed += 1
+            report.failures[code] += 1
             report.code = code
 
     def finished(self) -> None:

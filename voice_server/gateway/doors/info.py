@@ -13,7 +13,7 @@ from voice_server.core.errors import VoiceError
 from voice_server.gateway.house import House
 from voice_server.gateway.openapi import told
 from voice_server.gateway.security import error_response
-from voice_server.observe import CONTENT_TYPE
+from voice_server.observe.metrics import CONTENT_TYPE
 from voice_server.pool.pool import Pool
 from voice_server.stream.backend import Backend
 from voice_server.stream.recogniser import Recogniser

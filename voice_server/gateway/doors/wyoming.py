@@ -24,7 +24,9 @@ from voice_server.core.doors.wyoming_protocol import (
 from voice_server.core.errors import BadMessage, EmptyText, GoingAway, SlowClient, TextTooLong, VoiceError
 from voice_server.core.events import AnswerDone, Event
 from voice_server.gateway.house import House
+from voice_server.gateway.requests import answering, new_id
 from voice_server.gateway.server import bind
+from voice_server.logs import Request, note
 from voice_server.stream.stream import StreamSettings
 from voice_server.stream.talk import Talk
 
@@ -44,10 +46,16 @@ async def serve_wyoming_on(house: House, listener: socket.socket) -> asyncio.Ser
 
 
 async def _meet(house: House, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with answering(Request(new_id(), door=lambda: "TCP wyoming"), "tcp", house.metrics.traffic):
+        await _let_in(house, reader, writer)
+
+
+async def _let_in(house: House, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     address = str((writer.get_extra_info("peername") or ("",))[0])
     try:
         house.gate.enter(address)
     except VoiceError as error:
+        note(error)
         writer.write(protocol.error(error))
         writer.close()
         return

@@ -9,18 +9,31 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from voice_server.core.report import AnswerReport, Origin
 from voice_server.core.status import WORKER_STATES, BackendStatus
+from voice_server.observe.hearings import HearingMetrics
+from voice_server.observe.traffic import Traffic, TrafficCollector
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 # Half a step to the next is below what an ear notices at the short end; 15 s is when a waiting stream is refused.
 _BUCKETS = (0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0)
 _LONG_BUCKETS = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)  # whole requests, and those of the VoxCPM TTS server
+_LAG_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 _STREAM_STATES = ("speaking", "waiting")
 
 
@@ -96,14 +109,37 @@ class Metrics:
         self.answers = Counter(
             "voice_answers", "Answers that were heard.", ("backend", "gap_free"), registry=self._registry
         )
+        self._ends = self._counter("answer_ends", "Answers by how they ended, files too.", "state", "code")
+        self._retries = self._counter("retries", "Renders that were begun once more.")
+        self._failed = self._counter("sentences_failed", "Sentences that could not be spoken.", "code")
+        self._audio = self._counter("audio_seconds", "Audio that sockets took, by answers that have ended.")
+        self.loop_lag = Histogram(
+            "voice_event_loop_lag_seconds", "How late the event loop is.", registry=self._registry, buckets=_LAG_BUCKETS
+        )
+        self.hearings = HearingMetrics(self._registry)
+        self.traffic = Traffic()
+        self._registry.register(TrafficCollector(self.traffic))
         self.voxcpm = VoxcpmMeasures(self._registry)
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
         self._registry.register(_Present(look))
 
     def of(self, backend: str) -> BackendMeasures:
         return BackendMeasures(self, backend)
 
+    def answered(self, origin: Origin, report: AnswerReport) -> None:
+        backend = origin.backend
+        self._ends.labels(backend, report.state, report.code).inc()
+        self._retries.labels(backend).inc(report.retries)
+        self._audio.labels(backend).inc(report.audio_s)
+        for code, failed in report.failures.items():
+            self._failed.labels(backend, code).inc(failed)
+
     def text(self) -> bytes:
         return generate_latest(self._registry)
+
+    def _counter(self, name: str, what: str, *labels: str) -> Counter:
+        return Counter(f"voice_{name}", what, ("backend", *labels), registry=self._registry)
 
     def _histogram(self, name: str, what: str) -> Histogram:
         return Histogram(f"voice_{name}_seconds", what, ("backend",), registry=self._registry, buckets=_BUCKETS)
