@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.harness import eventually
 from tests.internet import HOST, PUBLIC, Internet, Serve, answer, endless, internet
 from voice_server.core.addresses import FileUrl, read_url
 from voice_server.core.errors import BadOption
@@ -18,6 +19,7 @@ from voice_server.gateway.fetching import Fetcher
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_leaks")]
 
 URL = FileUrl(HOST, "/a.wav?b=c")
+OK = b"HTTP/1.1 200 OK\r\n"
 HASTY = replace(PromptLimits(), total_s=0.5)
 PRIVATE = ["127.0.0.1", "0.0.0.0", "::1", "::ffff:127.0.0.1", "169.254.169.254", "10.0.0.1", "100.64.0.1", "fd00::1"]
 
@@ -105,23 +107,21 @@ async def test_f6_a_body_that_says_it_is_too_large_is_not_read() -> None:
     assert await refusal(serve) == "it is larger than 10 MiB: shorten it"
 
 
-@pytest.mark.parametrize("head", ["", "content-length: 5\r\n"])
-async def test_f6_an_endless_body_costs_no_more_memory_than_it_may(head: str) -> None:
-    serve = endless(bytes(2**20), head="transfer-encoding: chunked\r\n") if head else endless(bytes(2**20))
+async def test_f6_an_endless_body_costs_no_more_memory_than_it_may() -> None:
     tracemalloc.start()
     try:
-        told = await refusal(serve, replace(PromptLimits(), total_s=60.0))
+        told = await refusal(endless(bytes(2**20)), replace(PromptLimits(), total_s=60.0))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert "larger than 10 MiB" in told or "broke off" in told
+    assert told == "it is larger than 10 MiB: shorten it"
     assert peak < 40 * 2**20
 
 
 @pytest.mark.parametrize(
     "serve",
-    [endless(b"x", 0.02), endless(b"", 0.02), endless(b"HTTP/1.1 103 Early Hints\r\n\r\n", 0.02, "x: y\r\n")],
-    ids=["a byte at a time", "silence", "nonsense"],
+    [endless(b"x", 0.02), endless(b"", 0.02)],
+    ids=["a byte at a time", "silence"],
 )
 async def test_f6_who_is_slow_is_given_up(serve: Serve) -> None:
     assert await refusal(serve, HASTY) == "it did not come within 0.5 s"
@@ -160,7 +160,11 @@ async def test_f6_what_comes_compressed_is_not_unpacked() -> None:
 
 @pytest.mark.parametrize(
     "said",
-    [b"HTTP/1.1 200 OK\r\n" + b"x: " + b"y" * 200_000, b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nx"],
+    [
+        b"HTTP/1.1 200 OK\r\n" + b"x: " + b"y" * 200_000,
+        b"SSH-2.0-OpenSSH\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nx",
+    ],
     ids=["a head without an end", "another protocol", "a body that breaks off"],
 )
 async def test_f6_what_is_no_answer_is_refused(said: bytes) -> None:
@@ -179,14 +183,13 @@ async def test_f6_who_does_not_wait_any_more_closes_the_connection() -> None:
 
     async with internet(serve) as net:
         fetching = asyncio.create_task(fetcher(net).fetch(URL))
-        while not net.requests:
-            await asyncio.sleep(0.01)
+        await eventually(lambda: bool(net.requests), "it is asked")
         fetching.cancel()
         await asyncio.wait_for(has_ended.wait(), 20)
     assert fetching.cancelled()
 
 
-async def test_f6_the_systems_own_resolver_is_checked_too(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_f6_the_systems_own_resolver_is_checked_too() -> None:
     """The name is one that no URL may hold, and that leads home on every machine."""
     async with internet(answer(b"secret")) as net:
         with pytest.raises(BadOption, match="no address on the public internet"):

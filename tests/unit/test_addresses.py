@@ -67,7 +67,15 @@ def test_f6_a_url_is_a_host_and_what_is_asked_of_it(url: str, host: str, target:
 
 
 BAD_URLS = [
-    *("", "a.wav", "/etc/passwd", "//example.com/a", "file:///etc/passwd", "http://example.com/a", "ftp://example.com/a"),
+    *(
+        "",
+        "a.wav",
+        "/etc/passwd",
+        "//example.com/a",
+        "file:///etc/passwd",
+        "http://example.com/a",
+        "ftp://example.com/a",
+    ),
     *("gopher://example.com/", "data:audio/wav;base64,AAAA", "https:/example.com", "https:example.com", "https://"),
     *("https://127.0.0.1/", "https://2130706433/", "https://0x7f.1/", "https://127.1/", "https://0177.0.0.1/"),
     *("https://0x7f000001/", "https://[::1]/", "https://[::ffff:127.0.0.1]/", "https://1.1.1.1/", "https://8.8.8.8./"),

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voice_server.core import errors
+from voice_server.core.addresses import FileUrl
 from voice_server.core.doors.voxcpm_tts_protocol import (
     Cancel,
     Ping,
@@ -173,6 +174,42 @@ def test_values_at_the_ends_of_their_ranges_are_taken(name: str, value: Any) -> 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in BAD.items() for value in values])
 def test_b6_b7_b18_other_values_are_refused_by_name(name: str, value: Any) -> None:
     assert refused_params(**{name: value}).keys() == {name}
+
+
+PROMPT = "https://files.example.com/me.wav"
+
+
+def with_urls(**params: Any) -> TtsRequest:
+    message = {"type": "tts_request", "request_id": "a", "params": {"text": "Hello.", **params}}
+    got = decode(json.dumps(message), LIMITS, takes_urls=True)
+    assert isinstance(got, TtsRequest)
+    return got
+
+
+def test_f6_where_urls_are_taken_a_prompt_is_read_and_its_words_have_an_effect() -> None:
+    got = with_urls(prompt_wav_url=PROMPT, prompt_text="My words.")
+    assert got.prompt_url == FileUrl("files.example.com", "/me.wav")
+    assert options_for(got, ENGINE) == ({}, [])
+
+
+def test_f6_where_urls_are_not_taken_the_refusal_names_the_flag() -> None:
+    assert "--allow-prompt-urls" in refused_params(prompt_wav_url=PROMPT)["prompt_wav_url"]
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{"prompt_wav_url": "http://127.0.0.1/a.wav"}, {"prompt_wav_url": 0}, {"prompt_wav_url": PROMPT, "voice_id": "x"}],
+)
+def test_f6_a_prompt_is_one_url_and_nothing_beside_it(params: dict[str, Any]) -> None:
+    with pytest.raises(Refusal) as caught:
+        with_urls(**params)
+    assert caught.value.errors.keys() == {"prompt_wav_url"}
+
+
+def test_f6_a_path_is_refused_also_where_urls_are_taken() -> None:
+    with pytest.raises(Refusal) as caught:
+        with_urls(prompt_wav_path="/etc/passwd")
+    assert caught.value.errors.keys() == {"prompt_wav_path"}
 
 
 def test_all_that_is_wrong_is_told_at_once() -> None:
