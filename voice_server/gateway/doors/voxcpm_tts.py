@@ -12,17 +12,19 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
+from starlette.requests import ClientDisconnect
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from voice_server.core.doors import voxcpm_tts_protocol as protocol
 from voice_server.core.doors.voxcpm_tts_protocol import Cancel, Ping, Refusal, Replies, TtsRequest
-from voice_server.core.errors import GoingAway, SlowClient, VoiceError
+from voice_server.core.errors import BadOption, GoingAway, SlowClient, VoiceError
 from voice_server.core.events import Event, Problem
 from voice_server.gateway.doors.voxcpm_api import categories
 from voice_server.gateway.house import House
+from voice_server.gateway.prompts import PROMPT, Prompt
 from voice_server.gateway.security import client_of
 from voice_server.gateway.sockets import POLICY_VIOLATION, abort, say_and_close
-from voice_server.gateway.speech import Wanted, speak
+from voice_server.gateway.speech import Wanted, speak, unless
 from voice_server.stream.backend import Backend
 from voice_server.stream.stream import StreamSettings
 
@@ -65,6 +67,8 @@ class _Client:
                 request.leave()
             if self._tasks:
                 await asyncio.wait(self._tasks)
+            if self.house.prompts:
+                await self.house.prompts.forget(self)
             self.house.guests.discard(self)
 
     # Guest
@@ -83,7 +87,8 @@ class _Client:
 
     async def _take(self, data: str | None) -> None:
         try:
-            message = protocol.decode(data, self.house.limits.voxcpm_tts)
+            takes_urls = self.house.prompts is not None
+            message = protocol.decode(data, self.house.limits.voxcpm_tts, takes_urls=takes_urls)
             if isinstance(message, Ping):
                 await self.say(protocol.encode_pong(message, time.time()))
             elif isinstance(message, Cancel):
@@ -214,8 +219,25 @@ class _Request:
         backend, wanted = self._client.backend, self._wanted
         told, ignored = protocol.options_for(wanted, backend.config.opts)
         await self._client.say(self._replies.accepted(ignored))
+        if wanted.prompt_url:
+            return await self._speak_as_recorded(Prompt(wanted.prompt_url, wanted.params.get("prompt_text", "")), told)
         voice = protocol.voice_name(wanted.voice_id, backend.voices, categories(backend))
-        said = Wanted(wanted.text, voice, told)
+        return await self._speak_as(backend, voice, told)
+
+    async def _speak_as_recorded(self, prompt: Prompt, options: dict[str, Any]) -> bool:
+        backend, prompts = self._client.backend, self._client.house.prompts
+        assert prompts is not None
+        if backend.pool.ready and not backend.pool.ready.can_clone:
+            raise BadOption(f"the backend {backend.name} has its own voices only", field="prompt_wav_url")
+        async with prompts.holding(self._client, prompt) as held:
+            try:
+                store = await unless(self._until_left(), prompts.store(held))
+            except ClientDisconnect:
+                return False
+            return await self._speak_as(backend.with_voices(store), PROMPT, options)
+
+    async def _speak_as(self, backend: Backend, voice: str, options: dict[str, Any]) -> bool:
+        said = Wanted(self._wanted.text, voice, options)
         return await speak(backend, self._client.house.limits, said, self._settings, self._send, self._until_left())
 
     async def _send(self, event: Event) -> None:
