@@ -1,4 +1,4 @@
-"""uvicorn, taught three things: to cut off clients that do not read, to let answers finish at SIGTERM, to exit with 0.
+"""uvicorn, taught to let answers finish at SIGTERM, and to exit with 0; protocols.py teaches it about bad clients.
 
 Measured on uvicorn 0.54: `transport.close()` waits for ever to flush to a client that stopped reading, and SIGTERM
 closes every WebSocket with 1012 within 10 ms.
@@ -12,47 +12,17 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.http11 import Request
-from websockets.protocol import State
 
 from voice_server.core.limits import Limits
 from voice_server.gateway.house import House
-from voice_server.gateway.sockets import ABORT, CUT, SEND_AT_ONCE
+from voice_server.gateway.protocols import HttpProtocol, WebSocketProtocol
 
 _BACKLOG = 2048
-
-
-class _WebSocketProtocol(WebSocketsSansIOProtocol):
-    def handle_connect(self, event: Request) -> None:
-        super().handle_connect(event)
-        if hasattr(self, "scope"):
-            self.scope["extensions"][ABORT] = {"call": self.transport.abort}
-            self.scope["extensions"][SEND_AT_ONCE] = {"call": self.send_at_once}
-
-    def send_at_once(self, data: bytes) -> bool:
-        """What `send` does for a binary message, without its coroutines; False when it would have to wait or fail."""
-        can_send = self.writable.is_set() and self.conn.state is State.OPEN and not self.transport.is_closing()
-        if can_send:
-            self.conn.send_binary(data)
-            self.transport.write(b"".join(self.conn.data_to_send()))
-        return can_send
-
-    def keepalive_timeout(self) -> None:
-        super().keepalive_timeout()
-        self.transport.abort()
-
-
-class _HttpProtocol(HttpToolsProtocol):
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        # An answer that fails midway must not look complete; uvicorn's own way to end it so logs an error of ours.
-        self.scope["extensions"] = {ABORT: {"call": self.transport.abort}, CUT: {"call": self.transport.close}}
 
 
 Serve = Callable[[], Coroutine[Any, Any, asyncio.Server]]
@@ -73,8 +43,8 @@ class GatewayServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http=_HttpProtocol,
-                ws=_WebSocketProtocol,
+                http=cast(type[asyncio.Protocol], partial(HttpProtocol, limits=limits.stream)),
+                ws=WebSocketProtocol,
                 ws_max_size=limits.text.message_bytes,
                 ws_ping_interval=limits.stream.ping_s,
                 ws_ping_timeout=limits.stream.ping_s,
