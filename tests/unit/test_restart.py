@@ -153,11 +153,11 @@ def cancelled() -> LivenessPolicy:
 @pytest.mark.parametrize(
     ("state", "patience_s", "verdict"),
     [
-        (loading, LIMITS.load_s, Condemn("did not load in time")),
+        (loading, LIMITS.load_s, Condemn("did not load in time", "load")),
         (idle, LIMITS.ping_every_s, SendPing(1)),
         (busy, LIMITS.first_chunk_s, Condemn("stopped producing audio")),
         (flowing, LIMITS.chunk_gap_s, Condemn("stopped producing audio")),
-        (cancelled, LIMITS.cancel_s, Condemn("did not let go of a cancelled render")),
+        (cancelled, LIMITS.cancel_s, Condemn("did not let go of a cancelled render", "cancel")),
     ],
 )
 def test_every_state_has_its_patience(state: Callable[[], LivenessPolicy], patience_s: float, verdict: object) -> None:
@@ -248,7 +248,7 @@ def test_audio_of_other_renders_does_not_excuse_a_cancelled_one() -> None:
     policy = cancelled()
     policy.opened(2, NOW)
     policy.audio(2, NOW + 1.9)
-    assert policy.check(NOW + 2.0) == Condemn("did not let go of a cancelled render")
+    assert policy.check(NOW + 2.0) == Condemn("did not let go of a cancelled render", "cancel")
 
 
 # Asking only when `next_check` is due finds everything that asking every millisecond finds

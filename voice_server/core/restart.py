@@ -67,9 +67,10 @@ class SendPing:
 
 @dataclass(frozen=True, slots=True)
 class Condemn:
-    """The worker is to be killed; `reason` is for the log and for `/ready`."""
+    """The worker is to be killed; `reason` is for the log and for `/ready`, `cause` one of core.status.DEATHS."""
 
     reason: str
+    cause: str = "silent"
 
 
 class LivenessPolicy:
@@ -135,11 +136,11 @@ class LivenessPolicy:
 
     def check(self, now: float) -> SendPing | Condemn | None:
         if any(now >= at + self._limits.cancel_s for at in self._cancelled.values()):
-            return Condemn("did not let go of a cancelled render")
+            return Condemn("did not let go of a cancelled render", "cancel")
         if now < self._silence_ends():
             return None
         if self._loading:
-            return Condemn("did not load in time")
+            return Condemn("did not load in time", "load")
         if self._is_busy:
             return Condemn("stopped producing audio")
         return self._ping(now)

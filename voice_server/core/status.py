@@ -5,11 +5,15 @@ Holds no text of a client: a voice is named only if the backend has it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 # `spare` is ready and has nothing to do until it takes a place; `leaving` finishes what it has and is replaced.
 WORKER_STATES = ("waiting", "loading", "ready", "spare", "leaving", "restarting", "broken", "failed", "stopped")
+# Why a worker is lost: its process ended by itself or was killed from outside; it broke the protocol, was silent, did
+# not let go of a cancelled render, could not load, or said itself that it cannot go on.
+DEATHS = ("exited", "killed", "protocol", "silent", "cancel", "load", "engine")
 StreamState = Literal["speaking", "waiting", "idle"]
 
 
@@ -61,6 +65,7 @@ class BackendStatus:
     streams: tuple[StreamStatus, ...]
     kind: str = "tts"  # it speaks; "stt": it listens, its renders are hearings, and it has no streams
     waiting: int = 0  # hearings in line for a seat
+    deaths: Mapping[str, int] = field(default_factory=dict)  # of workers, by one of DEATHS
 
     @property
     def ahead_s(self) -> float:

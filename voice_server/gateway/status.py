@@ -27,7 +27,9 @@ def _look_listening(recogniser: Recogniser) -> BackendStatus:
     seats = pool.ready.capacity if pool.ready else 0
     known = WorkerState(name="", capacity=seats, open=[], rtf=None, first_chunk_s=None)
     workers = tuple(_worker(slot, known if slot.state == "ready" else None, []) for slot in pool.slots)
-    return BackendStatus(recogniser.name, 0, workers, (), kind=STT, waiting=pool.dispatcher.waiting)
+    return BackendStatus(
+        recogniser.name, 0, workers, (), kind=STT, waiting=pool.dispatcher.waiting, deaths=dict(pool.deaths)
+    )
 
 
 def _look_speaking(backend: Backend) -> BackendStatus:
@@ -39,7 +41,9 @@ def _look_speaking(backend: Backend) -> BackendStatus:
         for slot in backend.pool.slots
     )
     streams = (_stream(backend, stream) for stream in pool.streams)
-    return BackendStatus(backend.name, pool.deadline_misses, tuple(workers), tuple(streams))
+    return BackendStatus(
+        backend.name, pool.deadline_misses, tuple(workers), tuple(streams), deaths=dict(backend.pool.deaths)
+    )
 
 
 def _render(backend: Backend, render: RenderState) -> tuple[str, RenderStatus]:

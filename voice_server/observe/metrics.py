@@ -24,7 +24,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from voice_server.core.report import AnswerReport, Origin
-from voice_server.core.status import WORKER_STATES, BackendStatus
+from voice_server.core.status import DEATHS, WORKER_STATES, BackendStatus
 from voice_server.observe.hearings import HearingMetrics
 from voice_server.observe.traffic import Traffic, TrafficCollector
 
@@ -166,16 +166,21 @@ def _families(backends: Sequence[BackendStatus]) -> list[Metric]:
     speed = _gauge("real_time_factor", "Measured seconds of work per second of audio.", "worker")
     workers = _gauge("workers", "Workers by the state of their slot.", "state")
     streams = _gauge("streams", "Streams that are heard, and streams that wait to be.", "state")
+    deaths = CounterMetricFamily("voice_worker_deaths", "Workers that were lost.", labels=["backend", "cause"])
+    restarts = CounterMetricFamily("voice_worker_restarts", "Starts after the first.", labels=["backend", "worker"])
     for backend in backends:
         missed.add_metric([backend.name], backend.deadline_misses)
         ahead.add_metric([backend.name], backend.ahead_s)
         renders.add_metric([backend.name], backend.open_renders)
         for worker in backend.workers:
+            restarts.add_metric([backend.name, worker.name], worker.restarts)
             if worker.real_time_factor is not None:
                 speed.add_metric([backend.name, worker.name], worker.real_time_factor)
+        for cause in DEATHS:
+            deaths.add_metric([backend.name, cause], backend.deaths.get(cause, 0))
         _add_counts(workers, backend.name, WORKER_STATES, [worker.state for worker in backend.workers])
         _add_counts(streams, backend.name, _STREAM_STATES, [stream.state for stream in backend.streams])
-    return [missed, ahead, renders, speed, workers, streams, *_voxcpm_families(backends)]
+    return [missed, ahead, renders, speed, workers, streams, deaths, restarts, *_voxcpm_families(backends)]
 
 
 def _voxcpm_families(backends: Sequence[BackendStatus]) -> list[Metric]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar
@@ -56,6 +57,7 @@ class Pool(Generic[D]):
         self.specs = specs  # of its slots; a restart that has ended well replaces them
         self.dispatcher = dispatcher
         self.ready: Ready | None = None
+        self.deaths: Counter[str] = Counter()  # of its workers, by cause
         self.last_roll: Roll | None = None
         self._means: _Means | None = None
         self._slots: list[Supervisor] = []
@@ -199,6 +201,8 @@ class Pool(Generic[D]):
         self.dispatcher.on_end(worker, ending)
 
     def on_lost(self, worker: Worker, renders: frozenset[int], reason: str) -> None:
+        if worker.cause:
+            self.deaths[worker.cause] += 1
         self._on_duty = {slot for slot in self._on_duty if slot.name != worker.name}
         self.dispatcher.on_lost(worker, renders, reason)
         self._fill()

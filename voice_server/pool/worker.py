@@ -68,6 +68,7 @@ class Worker:
         self.ready: Ready | None = None
         self.stage = "starting"  # of loading, for people
         self.reason = ""  # why it was lost
+        self.cause = ""  # the same as one of core.status.DEATHS; "" while it lives, and when it was stopped by us
         self.retryable = True  # False: another start would fail the same way
         self._load = load
         self._limits = limits
@@ -157,17 +158,17 @@ class Worker:
         """Ask it to go, wait, then kill."""
         if not self._lost:
             self._say(Stop())
-            self._disown("was stopped")
+            self._disown("was stopped", "")
             if not self._channel:
                 self.kill()
             self._timer = self._loop.call_later(self._limits.stop_s, self._kill_after_dump)
         await self.gone()
 
-    def condemn(self, reason: str) -> None:
+    def condemn(self, reason: str, cause: str) -> None:
         """It cannot be trusted any more: lost at once, killed after it had time to write its stack."""
         if not self._lost:
             _log.warning("%s %s; replacing it", self.name, reason)
-            self._disown(reason)
+            self._disown(reason, cause)
             self._kill_after_dump()
 
     def kill(self) -> None:
@@ -182,7 +183,7 @@ class Worker:
         try:
             wanted = self._conversation.worker_says(message)  # type: ignore[arg-type]  # checked by its table
         except WireError as broken:
-            self.condemn(f"broke the protocol: {broken}")
+            self.condemn(f"broke the protocol: {broken}", "protocol")
             return
         if wanted is not None:
             self._take(wanted)
@@ -190,11 +191,11 @@ class Worker:
             self._arm()
 
     def on_channel_broken(self, reason: str) -> None:
-        self.condemn(reason)
+        self.condemn(reason, "protocol")
 
     def on_channel_closed(self) -> None:
         """A dying process closes its socket a moment before its exit is seen; one that lives on is of no use."""
-        self._loop.call_later(_EXIT_FOLLOWS_S, self.condemn, "closed its connection")
+        self._loop.call_later(_EXIT_FOLLOWS_S, self.condemn, "closed its connection", "protocol")
 
     def _take(self, message: WorkerMessage) -> None:
         now = self._loop.time()
@@ -210,7 +211,7 @@ class Worker:
                 self._liveness.closed(render_id, now)
                 self._heard.pop(render_id, None)
                 if isinstance(message, Failed) and message.fatal:  # first, lest the retry be sent to it again
-                    self.condemn(f"cannot go on: {message.message}")
+                    self.condemn(f"cannot go on: {message.message}", "engine")
                 self._owner.on_end(self, message)
                 if not self.open_renders:
                     self._at_rest.set()
@@ -220,7 +221,7 @@ class Worker:
                 self._owner.on_ready(self, message)
             case LoadFailed(text, retryable):
                 self.retryable = retryable
-                self._disown(text)
+                self._disown(text, "load")
                 self._timer = self._loop.call_later(self._limits.stop_s, self._kill_after_dump)
             case Progress(text):
                 self.stage = self.stage if self.ready else text
@@ -233,7 +234,7 @@ class Worker:
             self.retryable = False
         try:
             if not self._lost:
-                self._disown(describe_exit(returncode))
+                self._disown(describe_exit(returncode), "killed" if returncode < 0 else "exited")
         finally:  # whatever became of telling it: who waits for the end of the process gets on
             if self._channel:
                 self._channel.close()
@@ -243,10 +244,10 @@ class Worker:
     def _on_log(self, data: bytes) -> None:
         self._log.feed(data, self._loop.time())
 
-    def _disown(self, reason: str) -> None:
+    def _disown(self, reason: str, cause: str) -> None:
         self._lost = True
         self._heard.clear()
-        self.reason = reason
+        self.reason, self.cause = reason, cause
         self._stop_timer()
         self._owner.on_lost(self, self._conversation.open_renders, reason)
         self._at_rest.set()
@@ -273,8 +274,8 @@ class Worker:
         match self._liveness.check(self._loop.time()):
             case SendPing(nonce):
                 self._say(Ping(nonce))
-            case Condemn(reason):
-                self.condemn(reason)
+            case Condemn(reason, cause):
+                self.condemn(reason, cause)
         self._arm()
 
     def _kill_after_dump(self) -> None:

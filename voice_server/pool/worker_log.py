@@ -43,7 +43,7 @@ class WorkerLog:
         self._line.clear()
         self._lines += 1
         if text := _printable(whole).strip():
-            _log.info("%s: %s", self._name, text)
+            _log.info("%s: %s", self._name, text, extra={"worker": self._name})
 
     def _keep_open(self, data: bytes) -> None:
         """What is behind the last line that may be logged. Only counted: splitting a flood would cost too much."""
@@ -55,7 +55,7 @@ class WorkerLog:
 
     def _next_second(self, second: int) -> None:
         if self._skipped:
-            _log.info("%s: %d more lines were not logged", self._name, self._skipped)
+            _log.info("%s: %d more lines were not logged", self._name, self._skipped, extra={"worker": self._name})
         self._second, self._lines, self._skipped = second, 0, 0
 
 
