@@ -157,6 +157,7 @@ async def running_server(
     limits: Limits = FAST,
     argv: tuple[str, ...] = (),
     token: str = "",
+    tokens: Tokens | None = None,
     cors: tuple[str, ...] = (),
     wait: bool = True,
     voices: VoiceStore = NO_VOICES,
@@ -164,7 +165,7 @@ async def running_server(
 ) -> AsyncIterator[RunningServer]:
     """The whole gateway in this process, on a real port."""
     async with running_pool(config, python, limits=limits, argv=argv, wait=wait, voices=voices) as backend:
-        house = House([backend], limits, Gate(limits.stream, Tokens(token), Origins.of(cors)), recognisers)
+        house = House([backend], limits, Gate(limits.stream, tokens or Tokens(token), Origins.of(cors)), recognisers)
         server, listener = GatewayServer(house, build_app(house, cors), limits), bind("127.0.0.1", 0, limits)
         serving = asyncio.create_task(server._serve([listener]))
         await eventually(lambda: server.started, "the server listens")
