@@ -6,8 +6,8 @@ import asyncio
 import importlib
 import os
 import tempfile
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,8 @@ from voice_server.gateway.prompts import Prompts
 from voice_server.gateway.security import Gate
 from voice_server.gateway.server import GatewayServer
 from voice_server.machine import see_gpus
+from voice_server.observe.tracing import tracing
+from voice_server.observe.watchdog import watching
 from voice_server.pool.pool import Pool
 from voice_server.ports.c_port import stt_port, tts_port
 from voice_server.ports.run import run_port
@@ -90,9 +92,19 @@ async def serve(options: ServeOptions, report: Announce) -> None:
         announcer = Announcer(start, reasons, report, options.opens_browser)
         announcing = asyncio.create_task(announcer.run(started.backends, started.recognisers))
         try:
-            await server.serve(sockets=[port.listener for port in ports if port.name != WYOMING])
+            with observing(house, options.limits):
+                await server.serve(sockets=[port.listener for port in ports if port.name != WYOMING])
         finally:
             announcing.cancel()
+
+
+@contextmanager
+def observing(house: House, limits: Limits) -> Iterator[None]:
+    """The event loop is watched, and answers are told to OpenTelemetry where the operator wants it."""
+    with watching(limits.watchdog, house.metrics.loop_lag.observe), tracing(os.environ, limits.trace) as tell:
+        for backend in house.backends.values():
+            backend.tellers += [tell] if tell else []
+        yield
 
 
 @asynccontextmanager

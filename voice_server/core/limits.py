@@ -46,6 +46,7 @@ class StreamLimits:
     moved_s: float = 0.1  # a deadline that moved less is not worth a message to its worker
     head_s: float = 10.0  # until a connection has sent the whole head of a request; also of the next one
     head_bytes: int = 32 * 1024  # of that head: as much as nginx takes
+    unread_replies: int = 256  # errors and the like that wait for a client; then it is not read until it reads
     send_s: float = 10.0  # one send to a client that does not read; then the socket is aborted
     tcp_user_timeout_s: float = 20.0  # the kernel's own limit on unacknowledged data: close() alone never ends
     ping_s: float = 20.0  # WebSocket ping interval, and the wait for its pong
@@ -369,4 +370,6 @@ class Limits:
     voxcpm_tts: VoxcpmTtsLimits = VoxcpmTtsLimits()
     ports: PortLimits = PortLimits()
     convert: ConvertLimits = ConvertLimits()
+    watchdog: WatchdogLimits = WatchdogLimits()
+    trace: TraceLimits = TraceLimits()
     drain_s: float = 30.0  # SIGTERM: running answers may finish; a second signal ends it now
