@@ -5,7 +5,7 @@ sends never makes more of it wait in memory than a message has; and a mistake of
 
 Measured on uvicorn 0.54: the head of a request may take for ever and have any size; a handshake that websockets refuses
 to read is never answered; who pings and does not read fills the memory with pongs, and empty fragments fill it with
-nothing; text that is no UTF-8 is logged with a traceback.
+nothing; text that is no UTF-8 is logged with a traceback, and each refused handshake as an error.
 """
 
 from __future__ import annotations
@@ -45,6 +45,12 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.scope["extensions"][EXPEL] = {"call": self.expel}
             self.scope["extensions"][SHORTEN] = {"call": self.shorten}
             self.scope["extensions"][UNTIL_PARTED] = {"call": self.until_parted}
+
+    async def send(self, message: Any) -> None:
+        """A handshake that was refused with an answer is complete; uvicorn would log it as a mistake of the app."""
+        await super().send(message)
+        if self.initial_response and self.close_sent:
+            self.handshake_complete = True
 
     def send_at_once(self, data: bytes) -> bool:
         """What `send` does for a binary message, without its coroutines; False when it would have to wait or fail."""
