@@ -66,6 +66,16 @@ def test_a_session_that_was_named_is_told_of_its_error() -> None:
     assert refused.value.session_id == "a"
 
 
+@pytest.mark.parametrize(
+    ("session_id", "told"),
+    [(None, "missing session_id"), ("", "missing"), (7, "text of 1 to"), ("a" * 200, "text of 1 to")],
+)
+def test_a_session_has_an_id_that_an_answer_can_name(session_id: object, told: str) -> None:
+    with pytest.raises(Refused, match=told) as refused:
+        protocol.decode(json.dumps({"cmd": "stop_session", "session_id": session_id}).encode(), HEARING, LIMITS)
+    assert (refused.value.session_id, refused.value.error.field) == (None, "session_id")
+
+
 def test_audio_is_told_as_floats() -> None:
     told = json.loads(protocol.audio_chunk("a", 3, b"\x00\x80\x00\x40", 24_000))
     assert base64.b64decode(told.pop("pcm_b64")) == b"\x00\x00\x80\xbf\x00\x00\x00\x3f"  # -1.0, 0.5

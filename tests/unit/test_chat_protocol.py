@@ -55,6 +55,10 @@ def test_a_conversation_ends_with_what_the_user_said(messages: list[Message]) ->
         protocol.check(ChatRequest(messages), LIMITS)
 
 
+def test_a_conversation_that_fits_passes() -> None:
+    protocol.check(ChatRequest([Message("assistant", "x" * 20), Message("user", "And?")]), LIMITS)
+
+
 def test_a_message_has_a_longest_length() -> None:
     with pytest.raises(TextTooLong):
         protocol.check(ChatRequest([Message("assistant", "x" * 21), Message("user", "And?")]), LIMITS)
@@ -91,3 +95,16 @@ def test_the_last_line_is_no_token() -> None:
 @pytest.mark.parametrize(("status", "hint"), [(401, "LLM_API_KEY"), (404, "LLM_MODEL"), (429, "quota"), (500, "log")])
 def test_a_refusal_says_what_to_check(status: int, hint: str) -> None:
     assert hint in protocol.refusal(status).message
+
+
+@pytest.mark.parametrize(
+    ("event", "told"),
+    [
+        (protocol.token_event(" Hi"), {"token": " Hi"}),
+        (protocol.done_event(), {"done": True}),
+        (protocol.error_event(ModelFailed("no")), {"error": {"code": "model_failed", "message": "no"}}),
+    ],
+)
+def test_what_the_page_reads_is_one_event_of_json(event: bytes, told: dict[str, object]) -> None:
+    assert event.startswith(b"data: ") and event.endswith(b"\n\n")
+    assert json.loads(event.removeprefix(b"data: ")) == told

@@ -122,3 +122,13 @@ def test_a_mistake_of_the_client_is_a_warning_and_the_end_of_the_session_an_erro
 
 def test_events_that_deepgram_has_no_word_for_are_not_told() -> None:
     assert Replies("linear16", LIMITS).to(SentenceStarted(0, "Hi.")) == []
+
+
+def test_the_first_message_names_the_request_and_the_voice() -> None:
+    told = json.loads(protocol.metadata("r1", "ada"))
+    assert (told["type"], told["request_id"], told["model_name"]) == ("Metadata", "r1", "ada")
+
+
+def test_an_error_of_the_http_door_has_its_request() -> None:
+    told = protocol.error_body(SentenceFailed("no"), "r1")
+    assert told == {"err_code": "sentence_failed", "err_msg": "no", "request_id": "r1"}

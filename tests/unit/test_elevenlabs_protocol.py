@@ -20,7 +20,9 @@ from voice_server.core.doors.elevenlabs_protocol import (
     audio_message,
     context_of,
     decode,
+    describe_voice,
     error_body,
+    error_line,
     error_message,
     final_message,
     from_query,
@@ -222,3 +224,16 @@ def test_no_piece_of_audio_is_too_large_and_none_is_lost(size: int) -> None:
     cut = list(pieces(data))
     assert b"".join(cut) == data
     assert all(0 < len(piece) <= ElevenLabsLimits().audio_bytes for piece in cut)
+
+
+def test_an_error_in_a_stream_of_lines_is_a_line() -> None:
+    line = error_line(UnknownVoice("no", field="voice_id"))
+    assert line.endswith(b"\n")
+    told = {"status": "voice_not_found", "code": "unknown_voice", "message": "no", "param": "voice_id"}
+    assert json.loads(line) == {"detail": told}
+
+
+@pytest.mark.parametrize(("is_cloned", "category"), [(True, "cloned"), (False, "premade")])
+def test_a_voice_is_told_as_cloned_or_as_the_engine_s_own(is_cloned: bool, category: str) -> None:
+    told = describe_voice("ada", is_cloned=is_cloned)
+    assert (told["voice_id"], told["name"], told["category"]) == ("ada", "ada", category)

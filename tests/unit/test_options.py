@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from voice_server.core.errors import BadOption
 from voice_server.core.limits import OptionLimits
-from voice_server.core.options import OptionSpec, spec_problems, validate
+from voice_server.core.options import OptionSpec, describe, spec_problems, validate
 
 SPEED = OptionSpec("float", min=0.5, max=2.0, default=1.0)
 SEED = OptionSpec("int", min=0, max=2**31 - 1)
@@ -118,3 +118,20 @@ def test_whatever_passes_is_of_the_declared_type_and_range(values):
     assert type(checked["speed"]) is float and 0.5 <= checked["speed"] <= 2.0
     assert 0 <= checked.get("seed", 0) < 2**31
     assert checked.get("style", "calm") in STYLE.choices
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        (OptionSpec("float", min=0.5, max=2.0), "a number from 0.5 to 2.0"),
+        (OptionSpec("float", min=0.5), "a number, 0.5 or more"),
+        (OptionSpec("int", max=9), "a whole number, 9 or less"),
+        (OptionSpec("int"), "a whole number"),
+        (OptionSpec("bool"), "true or false"),
+        (OptionSpec("choice", choices=("calm", "loud")), "one of calm, loud"),
+        (OptionSpec("str", min=1, max=8), "text of 1 to 8 characters"),
+        (OptionSpec("str"), f"text of 0 to {OptionLimits().str_chars} characters"),
+    ],
+)
+def test_people_are_told_what_a_value_must_be(spec: OptionSpec, told: str) -> None:
+    assert describe(spec) == told

@@ -177,6 +177,13 @@ def test_nothing_is_remembered_of_sentences_once_all_before_them_have_ended(answ
 # What is left, and for people
 
 
+def test_a_sentence_from_memory_that_is_next_to_be_heard_can_be_delivered_at_once(answer: Answer) -> None:
+    answer.say(1)
+    answer.plan.overtake(0, 2.0)
+    assert answer.plan.deliverable_s == 2.0
+    assert answer.plan.ended == {}
+
+
 def test_what_is_left_is_what_waits_and_what_open_renders_have_still_to_say(answer: Answer) -> None:
     answer.say(0, 1)
     answer.start(1.0)

@@ -238,6 +238,12 @@ def test_the_end_of_the_last_render_makes_a_worker_idle() -> None:
     assert policy.next_check() == NOW + 3.0 + LIMITS.ping_every_s
 
 
+def test_a_render_that_is_told_more_while_it_flows_is_as_patient_as_before() -> None:
+    policy = flowing()
+    policy.opened(1, NOW + 1.0)
+    assert policy.next_check() == NOW + LIMITS.chunk_gap_s
+
+
 def test_a_render_let_go_in_time_is_forgiven() -> None:
     policy = cancelled()
     policy.closed(1, NOW + 1.0)

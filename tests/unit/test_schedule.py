@@ -351,3 +351,21 @@ def test_a_stopped_sentence_lets_its_answer_end_before_the_engine_lets_go() -> N
     assert desk.start() == []
     desk.scheduler.released(render.render_id, NOW)
     assert desk.start() == [(B, 0)]
+
+
+def test_a_sentence_is_stopped_once() -> None:
+    desk = Desk(1)
+    desk.say(A)
+    render = desk.one()
+    for _ in range(2):
+        desk.scheduler.stopped(render.render_id, NOW)
+    assert not desk.scheduler.has_idle_worker
+    desk.scheduler.released(render.render_id, NOW)
+    assert desk.scheduler.has_idle_worker
+
+
+def test_a_sentence_from_memory_waits_for_its_admission_like_any_other() -> None:
+    desk = Desk()
+    desk.say(A)
+    assert not desk.scheduler.skip(A)
+    assert desk.scheduler.place(A, NOW) is not None

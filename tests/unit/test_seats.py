@@ -160,6 +160,14 @@ def test_a_gone_worker_has_no_seats() -> None:
     assert office.seats.count == 0
 
 
+def test_the_last_render_of_a_gone_worker_leaves_no_seat() -> None:
+    office = Office(2)
+    render = office.take("w0")
+    office.seats.remove("w0")
+    office.end(render, NOW + 1.0)
+    assert office.choose(is_first=True) is None
+
+
 def test_a_worker_that_comes_back_under_its_name_starts_with_all_its_seats() -> None:
     office = Office(1)
     office.end(office.take("w0"), NOW, complete=False)

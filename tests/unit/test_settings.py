@@ -49,6 +49,10 @@ def test_auto_without_any_fit_says_what_each_lacks():
         pick_backend(config(BIG), "auto", [])
 
 
+def test_auto_passes_over_what_listens():
+    assert pick_backend(config(backend("ears", kind="stt"), SMALL), "auto", [])[0] is SMALL
+
+
 def test_no_name_is_the_configured_default():
     assert pick_backend(config(BIG, SMALL, default="small"), "", [gpu()])[0] is SMALL
 

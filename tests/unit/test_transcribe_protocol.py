@@ -16,9 +16,9 @@ from voice_server.core.doors.transcribe_protocol import (
     Stop,
     StopSession,
 )
-from voice_server.core.errors import BadMessage, BadOption, HearingFailed, Overloaded
+from voice_server.core.errors import BadMessage, BadOption, HearingFailed, Overloaded, UnknownFormat
 from voice_server.core.limits import Limits
-from voice_server.core.text.hearing import AudioDropped, HearingDone, HearingProblem, Segment, TextHeard
+from voice_server.core.text.hearing import AudioDropped, HearingDone, HearingEvent, HearingProblem, Segment, TextHeard
 
 LIMITS = Limits()
 
@@ -57,6 +57,51 @@ def test_each_message_is_its_command(said: dict[str, Any], command: protocol.Com
 def test_what_is_no_message_is_refused(text: str) -> None:
     with pytest.raises(BadMessage):
         protocol.decode(text, LIMITS)
+
+
+@pytest.mark.parametrize("text", ['{"cmd": "stop_session"}', '{"cmd": "stop_session", "session_id": ""}'])
+def test_a_session_that_is_not_named_is_missed_in_voxmlx_s_words(text: str) -> None:
+    with pytest.raises(BadMessage, match="missing session_id") as refused:
+        protocol.decode(text, LIMITS)
+    assert refused.value.field == "session_id"
+
+
+@pytest.mark.parametrize("form", ["s16le", "f32le"])
+def test_audio_is_of_a_known_format(form: str) -> None:
+    assert protocol.check_start(Start(True, format=form), LIMITS) == form
+
+
+@pytest.mark.parametrize(
+    ("start", "field"),
+    [
+        (Start(True, sample_rate=1), "sample_rate"),
+        (Start(True, sample_rate=10**9), "sample_rate"),
+        (Start(True, format="mp3"), "format"),
+    ],
+)
+def test_audio_that_nobody_can_hear_is_refused_before_it_comes(start: Start, field: str) -> None:
+    with pytest.raises(UnknownFormat) as refused:
+        protocol.check_start(start, LIMITS)
+    assert refused.value.field == field
+
+
+@pytest.mark.parametrize("text", ["!", "AAA", "\u00e4\u00e4\u00e4\u00e4", "AAAA"])
+def test_a_chunk_is_base64_of_whole_samples(text: str) -> None:
+    with pytest.raises(BadMessage) as refused:
+        protocol.base64_pcm(text)
+    assert refused.value.field == "pcm_b64"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_sample_is_a_number(value: float) -> None:
+    with pytest.raises(BadMessage, match="no numbers"):
+        protocol.to_pcm(np.array([0.0, value], dtype="<f4").tobytes(), "f32le")
+
+
+def test_bare_integers_are_taken_as_they_are() -> None:
+    assert protocol.to_pcm(b"\x01\x02", "s16le") == b"\x01\x02"
+    with pytest.raises(BadMessage, match="whole samples of 2"):
+        protocol.to_pcm(b"\x01", "s16le")
 
 
 def test_samples_keep_their_value_and_their_bounds() -> None:
@@ -133,6 +178,46 @@ def test_a_bare_final_has_segments_and_no_session() -> None:
         "segments": [{"text": "Hello there.", "start_s": 0.123, "end_s": 1.0}],
         "duration_s": 1.5,
     }
+
+
+def test_what_waits_is_unknown_before_any_audio_came() -> None:
+    assert json.loads(SessionReplies("a").to(AudioDropped(0.1, 0.5)))["queue_depth"] == 0
+
+
+def test_a_session_ends_with_its_name_and_its_text() -> None:
+    done = HearingDone("Hello.", (Segment(" Hello.", 0.0, 1.0),), 1.5)
+    told = json.loads(SessionReplies("a").to(done))
+    assert (told["event"], told["session_id"], told["text"], told["duration_s"]) == ("final", "a", "Hello.", 1.5)
+
+
+@pytest.mark.parametrize(
+    ("event", "told"),
+    [
+        (TextHeard("Hello", "there"), {"type": "partial", "text": "Hello", "tentative": "there"}),
+        (AudioDropped(0.1, 0.5), {"type": "overload", "policy": "drop_newest", "dropped_s": 0.1, "backlog_s": 0.5}),
+        (
+            HearingProblem(Overloaded("later")),
+            {"event": "error", "type": "error", "message": "later", "code": "overloaded", "field": None},
+        ),
+    ],
+)
+def test_the_bare_way_says_what_happened_without_a_session(event: HearingEvent, told: dict[str, Any]) -> None:
+    assert json.loads(protocol.bare_message(event)) == told
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        (protocol.bare_started("whisper"), {"type": "started", "backend": "whisper"}),
+        (protocol.session_started("a"), {"event": "session_started", "session_id": "a"}),
+        (
+            protocol.ready("whisper", ("en", "de"), 7),
+            {"event": "ready", "type": "ready", "ts_ms": 7, "backend": "whisper", "languages": ["en", "de"]},
+        ),
+    ],
+)
+def test_a_beginning_is_confirmed(message: str, told: dict[str, Any]) -> None:
+    assert json.loads(message) == told
 
 
 def test_an_error_of_no_session_names_none() -> None:

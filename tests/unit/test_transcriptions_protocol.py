@@ -52,6 +52,7 @@ def test_a_form_with_nothing_but_a_file_is_the_defaults() -> None:
     ("name", "value", "error"),
     [
         ("response_format", "midi", UnknownFormat),
+        ("temperature", "warm", BadMessage),
         ("temperature", "1.1", BadMessage),
         ("temperature", "nan", BadMessage),
         ("timestamp_granularities[]", "letter", BadMessage),
@@ -75,6 +76,10 @@ def test_a_field_that_is_wrong_is_refused(name: str, value: str, error: type[Exc
 )
 def test_a_model_is_a_backend_or_a_name_of_theirs(model: str, name: str) -> None:
     assert protocol.recogniser_of(Asked(model=model), ["whisper-tiny"]) == name
+
+
+def test_a_backend_that_is_asked_for_goes_before_the_model() -> None:
+    assert protocol.recogniser_of(Asked(model="whisper-1", backend="other"), ["whisper-tiny"]) == "other"
 
 
 @pytest.mark.parametrize("model", ["whisper-base", "tts-1", "gpt-4o", "x"])
@@ -121,3 +126,28 @@ def test_deltas_add_up_to_the_text() -> None:
     events = [json.loads(line.removeprefix("data: ")) for line in told.decode().split("\n\n") if line]
     assert [event.get("delta") for event in events] == ["We go", " home. Then we sleep.", None]
     assert events[-1]["text"] == PIECES.text
+
+
+@pytest.mark.parametrize(
+    ("form", "begins"), [("text", b"We go home. Then we sleep.\n"), ("vtt", b"WEBVTT\n"), ("srt", b"1\n00:00:00,000")]
+)
+def test_a_text_may_be_asked_for_in_other_forms_than_json(form: str, begins: bytes) -> None:
+    assert protocol.body(Asked(response_format=form), PIECES, "en").startswith(begins)
+
+
+def test_the_least_that_is_told_is_the_text_and_how_long_it_was() -> None:
+    told = json.loads(protocol.body(Asked(), PIECES, "en"))
+    assert told == {"text": PIECES.text, "usage": {"type": "duration", "seconds": 4.0}}
+
+
+def test_segments_are_told_with_what_typed_clients_need() -> None:
+    asked = Asked(response_format="verbose_json", temperature=0.5)
+    told = json.loads(protocol.body(asked, PIECES, "en"))
+    assert [(one["id"], one["start"], one["text"]) for one in told["segments"]][1] == (1, 0.5, " home.")
+    assert told["segments"][0]["temperature"] == 0.5
+    assert (told["language"], told["duration"], "words" in told) == ("en", 4.0, False)
+
+
+def test_an_error_is_an_event_of_its_own() -> None:
+    told = protocol.error_event({"error": {"message": "no"}})
+    assert json.loads(told.removeprefix(b"data: ")) == {"type": "error", "error": {"message": "no"}}

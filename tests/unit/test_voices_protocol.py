@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from voice_server.core.doors import voices_protocol as protocol
-from voice_server.core.errors import BadMessage, UnknownVoice, VoiceExists
+from voice_server.core.errors import BackendUnavailable, BadMessage, UnknownVoice, VoiceError, VoiceExists
+from voice_server.core.limits import VoiceLimits
 
 ENGINES = {"hibari": ["en", "fast"], "tone": ["low"]}
 
@@ -69,3 +70,32 @@ def test_a_sample_goes_before_an_engine_s_voice_of_its_name() -> None:
 def test_a_voice_that_nobody_can_speak_has_no_model() -> None:
     assert protocol.sample_voice("ada", [], {})["model"] is None
     assert protocol.sample_voice("ada", ["one", "two"], {})["model"] == "one"
+
+
+def test_an_engine_s_voice_is_told_with_its_backend() -> None:
+    told = {"id": "low", "name": "low", "model": "tone", "kind": "engine", "backends": ["tone"]}
+    assert protocol.engine_voice("low", "tone") == told
+
+
+def test_what_was_made_and_what_is_gone_are_told_as_openai_does() -> None:
+    assert protocol.created({"id": "ada"}, 7) == {
+        "id": "ada",
+        "object": "audio.voice",
+        "type": "audio_sample",
+        "created_at": 7,
+    }
+    assert protocol.deleted("ada") == {"id": "ada", "deleted": True, "object": "audio.voice.deleted"}
+
+
+def test_a_page_is_told_what_a_voice_may_be_made_of() -> None:
+    told = protocol.told_limits(VoiceLimits(sample_bytes=5, sample_min_s=1.5, name_chars=9))
+    assert (told["sample_bytes"], told["sample_min_s"], told["name_chars"]) == (5, 1.5, 9)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [(UnknownVoice("no", field="name"), "invalid_request_error"), (BackendUnavailable("no"), "server_error")],
+)
+def test_an_error_says_whose_mistake_it_was(error: VoiceError, kind: str) -> None:
+    told = protocol.error_body(error)["error"]
+    assert told == {"message": "no", "type": kind, "param": error.field, "code": error.code}

@@ -369,3 +369,16 @@ def test_b18_a_mistake_of_ours_tells_nothing_of_itself() -> None:
     told = json.loads(encode_error(RuntimeError("/secret/path"), "a"))
     assert told["error"]["code"] == "INTERNAL_ERROR"
     assert "secret" not in str(told)
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"), [("busy", "place 2 in line: all workers are busy"), ("loading", "the model is loading")]
+)
+def test_a_request_that_waits_is_told_its_place_and_why(reason: Any, told: str) -> None:
+    (message,) = messages_of(replies(), SentenceQueued(2, reason))
+    assert isinstance(message, dict)
+    assert message["state"] == "queued" and told in message["message"]
+
+
+def test_audio_is_kept_until_what_follows_shows_that_it_is_not_the_last() -> None:
+    assert messages_of(replies(), SentenceStarted(0, "Hi."), AudioChunk(0, b"\0\0"))[1:] == []

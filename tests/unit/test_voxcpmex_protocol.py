@@ -54,6 +54,22 @@ def test_a_key_that_init_does_not_know_is_named() -> None:
 
 
 @pytest.mark.parametrize(
+    ("said", "field"),
+    [
+        ({"type": "generate"}, "text"),
+        ({"type": "generate", "text": " "}, "text"),
+        ({"type": "generate", "text": "Hi.", "voice": 7}, "voice"),
+        ({"type": "load_lora", "lora_path": 7}, "lora_path"),
+        ({"type": "init", "optimize": "yes"}, "optimize"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_named(said: dict[str, Any], field: str) -> None:
+    with pytest.raises(BadMessage, match=f"{field} must be") as refused:
+        decode(**said)
+    assert refused.value.field == field
+
+
+@pytest.mark.parametrize(
     ("wanted", "noted"),
     [
         (Init(), []),
@@ -83,6 +99,16 @@ def test_audio_is_a_wav_with_its_length() -> None:
         (protocol.stream_end(3), {"type": "stream_end", "total_chunks": 3}),
         (protocol.stream_error(UnknownVoice("no")), {"type": "stream_error", "error": "no", "code": "unknown_voice"}),
         (protocol.error(UnknownVoice("no")), {"status": "error", "error": "no", "code": "unknown_voice"}),
+        (
+            protocol.initialised("cuda", 48_000, "voxcpm", ["model: other"]),
+            {
+                "status": "ok",
+                "device": "cuda",
+                "sample_rate": 48_000,
+                "backend": "voxcpm",
+                "notes": ["model: other"],
+            },
+        ),
         (protocol.pong(), {"status": "ok", "message": "pong"}),
         (protocol.lora_loaded(2), {"status": "ok", "loaded": 2, "skipped": 0}),
         (protocol.unloaded(), {"status": "ok"}),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from voice_server.core.doors import wyoming_protocol as protocol
 from voice_server.core.doors.wyoming_protocol import Replies, Synthesize, SynthesizeChunk, Voice
 from voice_server.core.errors import BadMessage, SentenceFailed, TextTooLong, VoiceError
-from voice_server.core.events import AnswerDone, AudioChunk, Problem
+from voice_server.core.events import AnswerDone, AudioChunk, Problem, SentenceStarted
 from voice_server.core.limits import Limits
 
 LIMITS = Limits()
@@ -112,3 +112,12 @@ def test_the_info_names_every_voice_with_its_languages() -> None:
         ("low", ["en", "de"]),
     ]
     assert program["supports_synthesize_streaming"] is True
+
+
+def test_what_wyoming_has_no_word_for_is_not_told() -> None:
+    assert Replies(24000, streamed=False).to(SentenceStarted(0, "Hi.")) == b""
+
+
+def test_a_ping_is_answered_with_its_own_text() -> None:
+    line, data = protocol.pong("42").split(b"\n", 1)
+    assert (json.loads(line)["type"], json.loads(data)) == ("pong", {"text": "42"})
