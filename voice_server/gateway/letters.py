@@ -23,6 +23,7 @@ class Letters:
         self._close_code: int | None = None
         self._is_gone = False
         self._news = asyncio.Event()
+        self._taken = asyncio.Event()
 
     def put(self, text: str, key: Hashable = None) -> None:
         """Without a key it replaces nothing."""
@@ -36,10 +37,17 @@ class Letters:
         if self._close_code is None:
             self._close_code = code
 
+    async def room(self) -> None:
+        """Until few wait: a client whose mistakes cause them, and who reads none, would fill the memory."""
+        while len(self._waiting) >= self._unread and not self._is_gone:
+            self._taken.clear()
+            await self._taken.wait()
+
     def leave(self) -> None:
         """Nobody is there any more."""
         self._is_gone = True
         self._news.set()
+        self._taken.set()
 
     async def run(self) -> None:
         """Until the last one was sent, or nobody is there. Raises SlowClient, and what sending raises."""
@@ -48,6 +56,7 @@ class Letters:
             if len(self._waiting) > self._unread:
                 raise SlowClient("too many messages wait to be read")
             if self._waiting:
+                self._taken.set()
                 await self._send(self._waiting.pop(next(iter(self._waiting))))
             elif self._close_code is not None:
                 await self._websocket.close(self._close_code)

@@ -97,6 +97,7 @@ class Visit:
             while (message := await self._websocket.receive())["type"] != "websocket.disconnect":
                 self._heard_at = self._loop.time()
                 self._take(message.get("text"))
+                await self._outbox.room()
         finally:  # also after a mistake of ours: nobody may wait for ever on a socket that is not read
             self._outbox.close()
 

@@ -18,6 +18,11 @@ from voice_server.core.events import (
     Event,
     FormatChanged,
     Problem,
+    SentenceAccepted,
+    SentenceEnded,
+    SentenceQueued,
+    SentenceRendering,
+    SentenceStarted,
     StreamReady,
     Told,
 )
@@ -25,6 +30,9 @@ from voice_server.core.limits import StreamLimits
 from voice_server.logs import note
 
 _SURVIVES_CANCEL = (StreamReady, FormatChanged, AnswerDone, AnswerCancelled)
+
+
+_OF_SPEECH = (AudioChunk, SentenceAccepted, SentenceQueued, SentenceRendering, SentenceStarted, SentenceEnded)
 
 
 class Outbox:
@@ -39,6 +47,7 @@ class Outbox:
         self._events: deque[Event] = deque()
         self._waiting_bytes = 0
         self._wake: asyncio.Future[None] | None = None
+        self._room: asyncio.Future[None] | None = None
         self._closed = False
         self.failure: VoiceError | None = None  # what ended it before its time
         self.on_delivered: Callable[[Event], None] = lambda event: None
@@ -62,6 +71,20 @@ class Outbox:
                 self._waiting_bytes += len(event.pcm)
         self._wake_up()
 
+    async def room(self) -> None:
+        """Until few replies wait: a client that causes them and reads none would fill the memory.
+
+        What belongs to the speech itself is bounded elsewhere, and must not keep a barge-in from being heard.
+        """
+        while self._is_crowded and not self._closed:
+            self._room = asyncio.get_running_loop().create_future()
+            await self._room
+
+    @property
+    def _is_crowded(self) -> bool:
+        most = self._limits.unread_replies
+        return len(self._events) > most and sum(not isinstance(event, _OF_SPEECH) for event in self._events) > most
+
     def drop_answer(self) -> None:
         """Barge-in: nothing of the current answer is sent any more."""
         self._events = deque(event for event in self._events if _survives_cancel(event))
@@ -71,6 +94,7 @@ class Outbox:
         """Nobody is there any more: `run` returns without sending the rest."""
         self._closed = True
         self._wake_up()
+        _wake(self._room)
 
     def reopen(self, *first: Event) -> None:
         """Somebody is there again, for the next `run`: these are sent first, then what waits."""
@@ -123,6 +147,7 @@ class Outbox:
 
     def _take(self) -> Event:
         event = self._events.popleft()
+        _wake(self._room)
         if isinstance(event, AudioChunk):
             event = self._coalesced(event)
             self._waiting_bytes = max(0, self._waiting_bytes - len(event.pcm))
@@ -152,8 +177,12 @@ class Outbox:
         return not self._events and self._wake is not None and not self._wake.done()
 
     def _wake_up(self) -> None:
-        if self._wake and not self._wake.done():
-            self._wake.set_result(None)
+        _wake(self._wake)
+
+
+def _wake(sleeper: asyncio.Future[None] | None) -> None:
+    if sleeper and not sleeper.done():
+        sleeper.set_result(None)
 
 
 def _survives_cancel(event: Event) -> bool:

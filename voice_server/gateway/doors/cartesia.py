@@ -77,6 +77,7 @@ class _Context:
         """Raises what is wrong with the message."""
         format = message.output_format
         self.is_closed = False  # its text is complete
+        self.has_failed = False  # what comes for it after that is not heard: who reads nothing would be told for ever
         self._websocket = websocket
         self._replies = Replies(name, format, house.limits, timestamps=bool(message.add_timestamps))
         settings = StreamSettings(sample_rate=format.sample_rate, client=client_of(websocket))
@@ -110,6 +111,7 @@ class _Context:
             stream.finish()
 
     def fail(self, error: VoiceError) -> None:
+        self.has_failed = True
         self.talk.outbox.put(Problem(error))
 
     async def _send(self, event: Event) -> None:
@@ -146,6 +148,8 @@ class _Host:
 
     def hear(self, text: str) -> None:
         name = protocol.context_of(text)
+        if (context := self._find(name)) and context.has_failed:
+            return
         try:
             message = protocol.decode(text, self._house.limits)
             if message.cancel:

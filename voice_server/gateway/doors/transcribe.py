@@ -243,6 +243,7 @@ class _Call:
                 self._heard_at = self._loop.time()
                 data = message.get("bytes")
                 self._sessions.take(message.get("text") or "" if data is None else data)
+                await self._letters.room()
         finally:  # also after a mistake of ours: nobody may wait for ever on a socket that is not read
             self._letters.leave()
 
