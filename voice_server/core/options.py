@@ -74,7 +74,7 @@ def _fits(value: object, spec: OptionSpec) -> bool:
             return isinstance(value, str) and _in_range(len(value), spec.min, _longest(spec))
         case "int":
             return _is_number(value, int) and _in_range(value, spec.min, spec.max)
-        case "float":
+        case "float":  # pragma: no branch (mypy proves that there is no other type)
             return _is_number(value, int, float) and _in_range(value, spec.min, spec.max)
 
 
@@ -110,7 +110,7 @@ def describe(spec: OptionSpec) -> str:
             return f"text of {_range(spec.min or 0, _longest(spec))} characters"
         case "int":
             return f"a whole number{_number_range(spec)}"
-        case "float":
+        case "float":  # pragma: no branch (mypy proves that there is no other type)
             return f"a number{_number_range(spec)}"
 
 

@@ -206,7 +206,7 @@ class SessionReplies:
                 return _text({"event": "overload", **named, **told, **_seconds(dropped_s, backlog_s)})
             case HearingDone():
                 return _text({"event": "final", **named, **_final(event)})
-            case HearingProblem(problem):
+            case HearingProblem(problem):  # pragma: no branch (mypy proves that there is no other event)
                 return error(self._named(problem), self.session_id)
 
     def _depth(self, backlog_s: float) -> int:
@@ -229,7 +229,7 @@ def bare_message(event: HearingEvent) -> str:
             return _text({"type": "overload", "policy": _POLICY, **_seconds(dropped_s, backlog_s)})
         case HearingDone():
             return _text({"type": "final", **_final(event)})
-        case HearingProblem(problem):
+        case HearingProblem(problem):  # pragma: no branch (mypy proves that there is no other event)
             return error(problem)
 
 
