@@ -31,7 +31,7 @@ from voice_server.stream.recogniser import Recogniser
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_leaks")]
 
 LOAD_S = 60.0  # of several at once, on a machine that is busy with other things
-PATIENT = replace(FAST_WORKER, load_s=LOAD_S)
+PATIENT = replace(FAST_WORKER, load_s=LOAD_S, ping_wait_s=10.0, first_chunk_s=20.0, chunk_gap_s=20.0)
 TEXT = "This sentence is interrupted long before its end, and its engine does not care."
 
 

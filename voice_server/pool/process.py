@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import io
 import os
 import signal
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 _READ_BYTES = 256 * 1024
+_LOG_PIPE_BYTES = 1024 * 1024  # 16 times the usual: a flood stops its worker at each pipe until we have a turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +159,14 @@ class WorkerProcess:
             self._loop.remove_reader(self._log_fd)
             os.close(self._log_fd)
             self._log_fd = -1
+
+
+def _wide_pipe() -> tuple[int, int]:
+    ends = os.pipe()
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        with contextlib.suppress(OSError):  # more than this user may have
+            fcntl.fcntl(ends[1], fcntl.F_SETPIPE_SZ, _LOG_PIPE_BYTES)
+    return ends
 
 
 def run_once(command: Command, timeout_s: float, most: int) -> bytes:

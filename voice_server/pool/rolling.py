@@ -98,7 +98,7 @@ class Roll:
             if old and not self._stops_first:
                 await self._crew.dismiss(old)
             return ""
-        reason = f"{new.name} {new.status.state}: {new.status.detail}"
+        reason = f"{new.name} did not load: {new.status.detail}"
         if old and self._stops_first:
             self._crew.open(old.spec, behind=new).start()
         await self._crew.dismiss(new)

@@ -124,7 +124,6 @@ class Supervisor:
                 await self._settled.wait()
         if worker:
             await worker.gone()
-            self._reason = worker.reason
             if not worker.retryable:
                 self._give_up()
                 return None
@@ -180,5 +179,6 @@ class Supervisor:
 
     def on_lost(self, worker: Worker, renders: frozenset[int], reason: str) -> None:
         self._settled.set()
+        self._reason = reason
         self._enter("restarting")
         self._owner.on_lost(worker, renders, reason)

@@ -145,6 +145,7 @@ class Hearing:
         if text.text:
             start_s, end_s = self._offset_s + text.start_s, self._offset_s + text.end_s
             self._segments.append(Segment(text.text, start_s, end_s))
+            self._attempts = 1  # what this worker settled no other one hears: it is not the audio that ends workers
         self._kept.settle(self._offset_s + text.settled_s)
         self._acknowledge(text.heard)
         told = TextHeard(joined(self._segments), text.tentative.strip())
