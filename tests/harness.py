@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import random
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -158,6 +159,7 @@ async def running_server(
     argv: tuple[str, ...] = (),
     token: str = "",
     tokens: Tokens | None = None,
+    tls: ssl.SSLContext | None = None,
     cors: tuple[str, ...] = (),
     wait: bool = True,
     voices: VoiceStore = NO_VOICES,
@@ -166,7 +168,7 @@ async def running_server(
     """The whole gateway in this process, on a real port."""
     async with running_pool(config, python, limits=limits, argv=argv, wait=wait, voices=voices) as backend:
         house = House([backend], limits, Gate(limits.stream, tokens or Tokens(token), Origins.of(cors)), recognisers)
-        server, listener = GatewayServer(house, build_app(house, cors), limits), bind("127.0.0.1", 0, limits)
+        server, listener = GatewayServer(house, build_app(house, cors), limits, tls=tls), bind("127.0.0.1", 0, limits)
         serving = asyncio.create_task(server._serve([listener]))
         await eventually(lambda: server.started, "the server listens")
         try:

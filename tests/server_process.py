@@ -38,8 +38,8 @@ class ServerProcess:
     @property
     def port(self) -> int:
         for line in self._lines:
-            if "listening on http://" in line:
-                return int(line.split("http://")[1].split()[0].rsplit(":", 1)[1])
+            if "listening on http" in line:
+                return int(line.split("://")[1].split()[0].rsplit(":", 1)[1])
         return 0
 
     @property

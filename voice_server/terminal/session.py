@@ -75,6 +75,8 @@ async def connect_remote(
         )
     except InvalidStatus as error:
         raise CannotConnect(_refusal(url, error.response.status_code)) from error
+    except ssl.SSLCertVerificationError as error:  # a ValueError, too
+        raise CannotConnect(f"cannot reach {url}: {UNTRUSTED}") from error
     except (InvalidURI, ValueError) as error:
         raise CannotConnect(f"{url} is no WebSocket address: it starts with ws:// or wss://") from error
     except (OSError, TimeoutError, WebSocketException) as error:
@@ -96,8 +98,6 @@ def _refusal(url: str, status: int) -> str:
 def _reason(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return UNTRUSTED
     if isinstance(error, OSError):
         return error.strerror or "no such host or port"
     return "it does not speak WebSocket"
