@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,6 +58,29 @@ async def test_w6_200_mb_of_stderr_in_one_endless_line_cost_neither_audio_nor_me
     assert answer.audio == tone_bytes(TEXT)
     assert resumes(answer) == 0
     assert grown_mib < 5
+
+
+async def test_w6_a_flood_does_not_stop_its_worker_at_each_pipe_that_a_busy_gateway_has_not_read(
+    tone_python: Path,
+) -> None:
+    """Counted in turns of the event loop, each of which is long enough for the worker to fill the pipe."""
+    turns = 0
+
+    async def be_busy() -> None:
+        nonlocal turns
+        while True:
+            time.sleep(0.02)  # noqa: ASYNC251 - this is the load
+            await asyncio.sleep(0)
+            turns += 1
+
+    async with running_server(tone_config(limits=PATIENT), tone_python) as server:
+        busy = asyncio.create_task(be_busy())
+        await ask(server.ws, {"token": TEXT, "done": True})
+        quiet_turns, turns = turns, 0
+        await ask(server.ws, {"opts": {"fault": "stderr@0:20"}}, {"token": TEXT, "done": True})
+        busy.cancel()
+    print(f"{turns} turns of the loop, {quiet_turns} without the flood")
+    assert turns - quiet_turns < 20_000_000 / 65_536 / 2
 
 
 async def test_w6_lines_are_escaped_cut_and_counted(

@@ -81,7 +81,7 @@ class WorkerProcess:
         self._on_log = on_log
         self._on_exit = on_exit
         self.socket, theirs = socket.socketpair()
-        self._log_fd, log_write_fd = os.pipe()
+        self._log_fd, log_write_fd = _wide_pipe()
         try:
             self._popen = subprocess.Popen(
                 [*command.argv, str(theirs.fileno()), str(os.getpid())],
