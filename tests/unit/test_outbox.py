@@ -164,9 +164,9 @@ class Socket:
         self.taken: list[bytes] = []
         self._has_room = has_room
 
-    def send(self, pcm: bytes) -> bool:
+    def send(self, chunk: AudioChunk) -> bool:
         if self._has_room:
-            self.taken.append(pcm)
+            self.taken.append(chunk.pcm)
         return self._has_room
 
 

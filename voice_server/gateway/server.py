@@ -70,6 +70,7 @@ class GatewayServer(uvicorn.Server):
             self.servers.append(await serve())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._house.tethers.close()
         if self._beside and not self._house.is_evicted:
             self._house.evict()  # uvicorn closes its own connections only, and waits for all
         await super().shutdown(sockets)

@@ -23,6 +23,7 @@ from voice_server.core.events import (
     Event,
     FormatChanged,
     Problem,
+    ResumeOffer,
     SentenceAccepted,
     SentenceEnded,
     SentenceRendering,
@@ -114,7 +115,10 @@ class Stream:
         return self._backend.voice_name(self._speaker.voice)
 
     def greet(self) -> None:
-        self._emit(StreamReady(self._backend.name, self._speaker.voice, self.sample_rate))
+        self._emit(self.greeting())
+
+    def greeting(self, resume: ResumeOffer | None = None) -> StreamReady:
+        return StreamReady(self._backend.name, self._speaker.voice, self.sample_rate, resume)
 
     def set_voice(self, name: str) -> None:
         self._speaker.set_voice(name)

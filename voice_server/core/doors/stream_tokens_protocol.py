@@ -6,7 +6,7 @@ msgspec refuses what plain JSON lets through: lone surrogates, NaN, depth bombs,
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -18,6 +18,7 @@ from voice_server.core.events import (
     Event,
     FormatChanged,
     Problem,
+    ResumeOffer,
     SentenceAccepted,
     SentenceEnded,
     SentenceQueued,
@@ -35,9 +36,18 @@ SENTENCE_CHARS = 50  # of the sentence in a `generating` message, as the origina
 NATIVE = "native"
 
 
+class Claim(msgspec.Struct, frozen=True):
+    """A client that lost its socket: which stream is its own, and what it has of it."""
+
+    token: str
+    bytes: Annotated[int, msgspec.Meta(ge=0, multiple_of=2)]  # of audio, whole samples
+    messages: Annotated[int, msgspec.Meta(ge=0)] | None = None  # without every `ready`
+
+
 class ClientMessage(msgspec.Struct, frozen=True):
     """What a client may say. Fields are in the order in which they are applied; unknown keys are ignored."""
 
+    resume: Claim | None = None
     cancel: bool = False
     voice: str | None = None
     opts: dict[str, Any] | None = None
@@ -72,6 +82,19 @@ def from_query(query: dict[str, str], limits: Limits) -> ClientMessage:
     except msgspec.ValidationError as problem:
         raise _refusal(problem, limits) from None
     return _checked(message, limits)
+
+
+def resume_from_query(query: dict[str, str], limits: Limits) -> Claim | bool:
+    """`resume` in the URL: whether the client wants to be able to come back, or that it does."""
+    wish = query.get("resume", "0")
+    try:
+        return msgspec.convert(wish, bool, strict=False)
+    except msgspec.ValidationError:
+        place = {key: query[key] for key in ("bytes", "messages") if key in query}
+    try:
+        return msgspec.convert({"token": wish} | place, Claim, strict=False)
+    except msgspec.ValidationError as problem:
+        raise _refusal(problem, limits) from None
 
 
 def _refusal(problem: msgspec.ValidationError, limits: Limits) -> BadMessage:
@@ -120,8 +143,9 @@ def _word(word: WordTime) -> dict[str, Any]:
 def message_of(event: Event) -> dict[str, Any]:
     """The JSON object of every event but audio."""
     match event:
-        case StreamReady(backend, voice, rate):
-            return {"type": "ready", "protocol": PROTOCOL, "backend": backend, "voice": voice, **_format(rate)}
+        case StreamReady(backend, voice, rate, resume):
+            ready = {"type": "ready", "protocol": PROTOCOL, "backend": backend, "voice": voice, **_format(rate)}
+            return {**ready, **_resume(resume)} if resume else ready
         case FormatChanged(rate):
             return {"type": "format", **_format(rate)}
         case SentenceAccepted(index, text, dropped):
@@ -152,6 +176,11 @@ def message_of(event: Event) -> dict[str, Any]:
         case AnswerDone():
             return {"type": "done"}
     raise TypeError(f"{type(event).__name__} is not a message")
+
+
+def _resume(offer: ResumeOffer) -> dict[str, Any]:
+    told = {"resume": offer.token, "resume_s": offer.wait_s}
+    return told if offer.resumed_at is None else {**told, "resumed_at": offer.resumed_at, "received": offer.received}
 
 
 def _format(sample_rate: int) -> dict[str, Any]:

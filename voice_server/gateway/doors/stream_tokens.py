@@ -6,16 +6,33 @@ from functools import partial
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from voice_server.core.audio.tape import Tape
 from voice_server.core.doors import stream_tokens_protocol as protocol
+from voice_server.core.doors.stream_tokens_protocol import Claim
 from voice_server.core.errors import VoiceError
-from voice_server.core.events import AnswerDone, Event, Problem
+from voice_server.core.events import AnswerDone, AudioChunk, Event, Problem, StreamReady, Told
 from voice_server.gateway.house import House
 from voice_server.gateway.security import client_of
-from voice_server.gateway.sockets import POLICY_VIOLATION, say_and_close, send_at_once
+from voice_server.gateway.sockets import (
+    POLICY_VIOLATION,
+    expel,
+    say_and_close,
+    send_at_once,
+    shorten,
+    until_parted,
+)
+from voice_server.gateway.tethers import Tether, elsewhere
 from voice_server.gateway.visits import Visit
 from voice_server.stream.dialogue import Dialogue
 from voice_server.stream.outbox import Outbox
 from voice_server.stream.stream import Stream, StreamSettings
+
+
+class _Claimed(Exception):
+    """The client belongs to a stream that it lost, and says so in its first message."""
+
+    def __init__(self, claim: Claim) -> None:
+        self.claim = claim
 
 
 async def stream_tokens(websocket: WebSocket) -> None:
@@ -24,58 +41,113 @@ async def stream_tokens(websocket: WebSocket) -> None:
     await websocket.accept()
     try:
         await _converse(websocket, house)
-    except VoiceError as error:  # before there was a dialogue
-        text = str(protocol.encode(Problem(error)))
-        await say_and_close(websocket, text, error.close_code or POLICY_VIOLATION)
+    except VoiceError as error:  # there is no dialogue
+        await say_and_close(websocket, _text_of(error), error.close_code or POLICY_VIOLATION)
     except WebSocketDisconnect:
         pass
 
 
 async def _converse(websocket: WebSocket, house: House) -> None:
+    wish = protocol.resume_from_query(dict(websocket.query_params), house.limits)
+    try:
+        if isinstance(wish, Claim):
+            raise _Claimed(wish)
+        await _begin(websocket, house, can_resume=wish)
+    except _Claimed as claimed:
+        client = client_of(websocket) if house.gate.is_guarded else None  # an address is what a phone changes
+        tether = house.tethers.find(claimed.claim.token, client)
+        await _hold(websocket, house, tether, claimed.claim)
+
+
+async def _begin(websocket: WebSocket, house: House, *, can_resume: bool) -> None:
     query = protocol.from_query(dict(websocket.query_params), house.limits)
     backend = house.backend(websocket.query_params.get("backend", ""))
     rate = query.sample_rate or 0
     if isinstance(rate, str):
         rate = (await backend.pool.until_ready()).sample_rate
-    outbox = Outbox(house.limits.stream)
-    stream = Stream(backend, outbox, house.limits, StreamSettings(sample_rate=rate, client=client_of(websocket)))
+    outbox, client = Outbox(house.limits.stream), client_of(websocket)
+    stream = Stream(backend, outbox, house.limits, StreamSettings(sample_rate=rate, client=client))
+    dialogue = Dialogue(stream, outbox, house.limits, keep_open=bool(query.keep_open), words=bool(query.words))
+    dialogue.on_claim = _leave_for
+    tether = None
     try:
         stream.set_voice(query.voice or "")
-        stream.greet()
-        dialogue = Dialogue(stream, outbox, house.limits, keep_open=bool(query.keep_open), words=bool(query.words))
-        outbox.send_at_once = partial(send_at_once, websocket)
-        await Visit(websocket, house, outbox, _Host(websocket, house, stream, dialogue)).run()
+        tether = house.tethers.tie(dialogue, client) if can_resume else None
+        if tether:
+            await _hold(websocket, house, tether)
+        else:
+            stream.greet()
+            await _visit(websocket, house, dialogue)
     finally:
-        stream.close()
+        if tether is None:
+            stream.close()
+
+
+def _leave_for(claim: Claim) -> None:
+    raise _Claimed(claim)
+
+
+async def _hold(websocket: WebSocket, house: House, tether: Tether, claim: Claim | None = None) -> None:
+    """One socket of a stream that outlives it, if it is lost."""
+    dialogue, farewell = tether.dialogue, elsewhere()
+    async with tether.held(partial(expel, websocket, _text_of(farewell), farewell.close_code)):
+        lacking = tether.tape.rewind(claim.bytes, claim.messages) if claim else []
+        ready = dialogue.stream.greeting(tether.offer(claim.bytes if claim else None))
+        dialogue.outbox.reopen(ready, *lacking)
+        shorten(websocket, house.limits.resume.socket_bytes)
+        try:
+            await _visit(websocket, house, dialogue, tether.tape)
+        except _Claimed:
+            tether.cut()
+            raise
+        if await until_parted(websocket):
+            tether.cut()
+
+
+async def _visit(websocket: WebSocket, house: House, dialogue: Dialogue, tape: Tape | None = None) -> None:
+    host = _Host(websocket, house, dialogue, tape)
+    dialogue.outbox.send_at_once = host.say_at_once
+    await Visit(websocket, house, dialogue.outbox, host).run()
+
+
+def _text_of(error: VoiceError) -> str:
+    return str(protocol.encode(Problem(error)))
 
 
 class _Host:
-    """Implements visits.Host."""
+    """Implements visits.Host. What it says is kept on the `tape`, if there is one."""
 
-    def __init__(self, websocket: WebSocket, house: House, stream: Stream, dialogue: Dialogue) -> None:
+    def __init__(self, websocket: WebSocket, house: House, dialogue: Dialogue, tape: Tape | None) -> None:
         self._websocket = websocket
         self._house = house
-        self._stream = stream
         self._dialogue = dialogue
-        self._teller = protocol.Teller()
+        self._tape = tape
 
     @property
     def is_busy(self) -> bool:
-        return self._stream.is_busy
+        return self._dialogue.stream.is_busy
 
     @property
     def is_speaking(self) -> bool:
-        return self._stream.is_speaking
+        return self._dialogue.stream.is_speaking
 
     def hear(self, text: str) -> None:
         self._dialogue.take(text)
 
     async def say(self, event: Event) -> None:
-        message = self._teller.tell(event, words=self._dialogue.words)
+        message = self._dialogue.tell(event)
+        if self._tape and not isinstance(event, StreamReady):
+            self._tape.append(Told(event.event if isinstance(event, Told) else event, message))
         if isinstance(message, bytes):
             await self._websocket.send_bytes(message)
         else:
             await self._websocket.send_text(message)
+
+    def say_at_once(self, chunk: AudioChunk) -> bool:
+        is_said = send_at_once(self._websocket, chunk.pcm)
+        if is_said and self._tape:
+            self._tape.append(Told(chunk, chunk.pcm))
+        return is_said
 
     def is_last(self, event: Event) -> bool:
         return self._dialogue.is_last(event) or (isinstance(event, AnswerDone) and self._house.is_draining)
