@@ -124,6 +124,7 @@ class Running:
 
     backends: list[Backend]
     recognisers: list[Recogniser]
+    outfit: Callable[[BackendConfig], list[WorkerSpec]]  # builds its environment; blocks. Raises VenvBuildFailed
 
 
 @asynccontextmanager
@@ -132,14 +133,18 @@ async def running(
 ) -> AsyncIterator[Running]:
     """Raises VenvBuildFailed."""
     store, gpus, voices = VenvStore(), see_gpus(os.environ).gpus, voice_store(samples, limits.voices)
-    started = Running([], [])
+
+    def outfit(config: BackendConfig) -> list[WorkerSpec]:
+        python = store.build(config.name, config.venv, report)
+        if warning := sharing_warning(config, pool_size, gpus):
+            report(warning)
+        return worker_specs(config, python, pool_size, gpus)
+
+    started = Running([], [], outfit)
     gate = asyncio.Semaphore(limits.worker.parallel_loads)
     for choice in choices:
         config = choice.config
-        python = await asyncio.to_thread(store.build, config.name, config.venv, report)
-        if warning := sharing_warning(config, pool_size, gpus):
-            report(warning)
-        specs = worker_specs(config, python, pool_size, gpus)
+        specs = await asyncio.to_thread(outfit, config)
         if config.kind == STT:
             started.recognisers.append(Recogniser(config, build_hearing_pool(config, specs, limits)))
         else:

@@ -39,6 +39,7 @@ from voice_server.ports.c_port import stt_port, tts_port
 from voice_server.ports.run import run_port
 from voice_server.ports.stdio import Pipes
 from voice_server.ports.voxcpmex_port import Bridged, voxcpmex_port
+from voice_server.reload import Reloader, on_hangup
 from voice_server.stream.backend import Backend
 from voice_server.stream.recogniser import Recogniser
 from voice_server.terminal.announcer import Announce, Announcer, how_to_run
@@ -91,11 +92,14 @@ async def serve(options: ServeOptions, report: Announce) -> None:
         reasons = {choice.config.name: choice.reason for choice in choices}
         announcer = Announcer(start, reasons, report, options.opens_browser)
         announcing = asyncio.create_task(announcer.run(started.backends, started.recognisers))
+        reloader = Reloader(options.config, started)
+        reloading = asyncio.create_task(reloader.run())
         try:
-            with observing(house, options.limits):
+            with observing(house, options.limits), on_hangup(reloader.ask):
                 await server.serve(sockets=[port.listener for port in ports if port.name != WYOMING])
         finally:
             announcing.cancel()
+            reloading.cancel()
 
 
 @contextmanager

@@ -161,6 +161,10 @@ class Dispatcher:
         self._scheduler.worker_gone(worker.name)
         self._workers.pop(worker.name, None)
 
+    def forget(self, repeat_bytes: int) -> None:
+        """What was said before may sound otherwise now. `repeat_bytes` of what comes is kept."""
+        self._repeats = Repeats(repeat_bytes) if repeat_bytes else None
+
     # WorkerOwner
 
     def on_ready(self, worker: Worker, ready: Ready) -> None:
