@@ -26,6 +26,7 @@ FORMATS = ("text", "json")
 NO_REQUEST = "-"
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+_OURS = "voice_server"
 _answers = logging.getLogger("voice_server.answers")
 
 
@@ -52,12 +53,15 @@ def note(error: VoiceError) -> None:
 
 
 def set_up_logs(level: str, form: str) -> None:
-    """Everything goes to standard error."""
+    """Everything goes to standard error. The level is that of our own loggers: below a warning, those of others tell
+    of headers, of addresses with their queries, and at the lowest level of every message."""
     if sys.stderr is None:  # closed by who started us: its number must not become that of a client's socket
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # for as long as the process lives
     handler = PatientHandler(sys.stderr.fileno(), LogLimits())
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
-    logging.basicConfig(level=level.upper(), handlers=[handler])
+    chosen = logging.getLevelName(level.upper())
+    logging.basicConfig(level=max(logging.WARNING, chosen), handlers=[handler])
+    logging.getLogger(_OURS).setLevel(chosen)
 
 
 def tell_answer(origin: Origin, report: AnswerReport | HearingReport) -> None:
