@@ -22,7 +22,7 @@ ADA, BOB = hum_wav(pitch_hz=200.0), hum_wav(pitch_hz=300.0)
 
 
 def in_this_process(source: Path, target: Path) -> bytes:
-    return json.dumps({"refused": clean_file(str(source), str(target), 1.0, 30.0)}).encode()
+    return json.dumps(clean_file(str(source), str(target), 1.0, 30.0)).encode()
 
 
 def store_of(folder: Path, limits: VoiceLimits = VoiceLimits()) -> VoiceStore:  # noqa: B008  # frozen

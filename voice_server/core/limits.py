@@ -59,6 +59,8 @@ class StreamLimits:
     queued_eta_change: float = 0.2  # a wait that changed by more than this part of itself is told anew
     connections: int = 1024
     connections_per_address: int = 32
+    descriptors_kept: int = 48  # beside those of connections: listeners, logs, voices, uploads, the language model
+    descriptors_per_worker: int = 8  # three while it lives, and those of starting the next
     waiting_per_worker: int = 16  # streams in line, times the workers of the pool
     seconds_per_char: float = 0.15  # a sentence's audio may be this long (2.2 x normal speech) ...
     sentence_min_s: float = 10.0  # ... or this, whichever is more; beyond it the engine is babbling
@@ -306,6 +308,7 @@ class VoiceLimits:
     sample_channels: int = 2
     sample_rate_min: int = 8_000  # libsndfile itself accepts a rate of 1
     sample_rate_max: int = 96_000
+    copy_bytes: int = 4 * 2**20  # that must be free on the disk for a clean copy: 30 s of 48 kHz are 2.9 MB
     transcript_chars: int = 1_000
     about_chars: int = 200  # of a line in a sidecar: who agreed, and to what
     aliases: int = 16  # of one voice: more than OpenAI's clients know names

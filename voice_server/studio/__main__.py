@@ -1,7 +1,7 @@
 """One recording in: `python -E __main__.py clean IN OUT MIN_S MAX_S` or `… decode RATE MAX_S` by the gateway's own
 interpreter.
 
-Promises: `clean` writes one clean wav and prints one JSON line, `{"refused": why}` or `{"refused": ""}`; `decode` reads
+Promises: `clean` writes one clean wav and prints one JSON line: `{}`, `{"refused": why}` or `{"unwritten": why}`; `decode` reads
 its standard input, a file, and prints PCM. Neither takes more time, memory or disk than a recording of MAX_S seconds
 can need, whatever its header says: the kernel ends it otherwise.
 """
@@ -33,8 +33,7 @@ def limit_myself(cpu_s: int = _CPU_S) -> None:
 
 def clean(source: str, target: str, min_s: str, max_s: str) -> int:
     limit_myself()
-    refused = _module("clean")["clean_file"](source, target, float(min_s), float(max_s))
-    print(json.dumps({"refused": refused}))
+    print(json.dumps(_module("clean")["clean_file"](source, target, float(min_s), float(max_s))))
     return 0
 
 

@@ -6,6 +6,9 @@ sounds: no denoiser, no compressor, no filter. The same file always gives the sa
 
 from __future__ import annotations
 
+import io
+from pathlib import Path
+
 import numpy as np
 import soundfile
 import soxr
@@ -32,14 +35,19 @@ class Refused(Exception):
     """The message says why, and what would be right."""
 
 
-def clean_file(source: str, target: str, min_s: float, max_s: float) -> str:
-    """Write the clean copy of a recording. Why it cannot be used, or ""."""
+def clean_file(source: str, target: str, min_s: float, max_s: float) -> dict[str, str]:
+    """Write the clean copy of a recording. `refused`: why it cannot be used; `unwritten`: what the disk said."""
+    copy = io.BytesIO()  # libsndfile does not tell a disk that is full from anything else
     try:
         sound, rate = decode(source, max_s)
-        soundfile.write(target, clean(sound, rate, min_s), RATE, subtype="PCM_16", format="WAV")
+        soundfile.write(copy, clean(sound, rate, min_s), RATE, subtype="PCM_16", format="WAV")
     except Refused as refusal:
-        return str(refusal)
-    return ""
+        return {"refused": str(refusal)}
+    try:
+        Path(target).write_bytes(copy.getvalue())
+    except OSError as error:
+        return {"unwritten": str(error.strerror)}
+    return {}
 
 
 def decode(source: str, max_s: float) -> tuple[Sound, int]:

@@ -29,17 +29,20 @@ class Verdict(msgspec.Struct, frozen=True):
     """What the studio prints."""
 
     refused: str = ""  # why, and what would be right
+    unwritten: str = ""  # what the disk said
 
 
 _OWNER = "samples"  # the file in a folder of copies that says whose they are
 
 
 class CleanCopies:
-    def __init__(self, home: Path, samples: Path, studio: Studio) -> None:
+    def __init__(self, home: Path, samples: Path, studio: Studio, room: int) -> None:
+        """`room`: bytes that a copy may need."""
         self._home = home
         self._samples = os.fsencode(samples.absolute())
         self._folder = home / hashlib.sha256(self._samples).hexdigest()[:16]
         self._studio = studio
+        self._room = room
         self._refused: dict[str, str] = {}  # by key: a recording is judged once
 
     def path(self, key: str) -> Path:
@@ -53,7 +56,7 @@ class CleanCopies:
                 self._make(key, original)
             return path, float(soundfile.info(path).duration)
         except OSError as error:
-            raise StorageFull(f"its clean copy could not be written ({error.strerror}): make room for it") from error
+            raise _unwritten(error.strerror) from error
         except soundfile.LibsndfileError as error:
             path.unlink(missing_ok=True)  # damaged: the next look makes it anew
             raise StorageFull("its clean copy was damaged and has been removed: try again") from error
@@ -71,11 +74,16 @@ class CleanCopies:
         raise BadSample(self._refused[key])
 
     def _clean(self, original: Path, new: Path) -> str:
-        """Why it cannot be cleaned, or ""."""
+        """Why it cannot be cleaned, or "". Raises StorageFull."""
+        if shutil.disk_usage(self._folder).free < self._room:  # or a full disk would keep the studio busy
+            raise _unwritten("no space is left")
         try:
-            return msgspec.json.decode(self._studio(original, new), type=Verdict).refused
+            verdict = msgspec.json.decode(self._studio(original, new), type=Verdict)
         except msgspec.MsgspecError:
             return "it could not be decoded in the time and memory that a recording needs: save it anew as wav"
+        if verdict.unwritten:
+            raise _unwritten(verdict.unwritten)
+        return verdict.refused
 
     def listed(self) -> list[str]:
         try:
@@ -110,3 +118,7 @@ class CleanCopies:
             path.unlink(missing_ok=True)
         except OSError as error:
             _log.warning("the copy of a voice that was taken away could not be removed: %s", error)
+
+
+def _unwritten(why: str | None) -> StorageFull:
+    return StorageFull(f"its clean copy could not be written ({why}): make room for it")

@@ -53,7 +53,7 @@ class VoiceStore:
         self.defaults: dict[str, str] = {}  # backend → its default voice
         self._folder = folder
         self._limits = limits
-        self._copies = CleanCopies(home, folder, studio)
+        self._copies = CleanCopies(home, folder, studio, limits.copy_bytes)
         self._copies.forget_lost_folders()
         self._seen: dict[Path, _Look] = {}
         self._lock = Lock()
