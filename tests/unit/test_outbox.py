@@ -25,6 +25,7 @@ from voice_server.core.events import (
     SentenceResumed,
     SentenceStarted,
     StreamReady,
+    Told,
 )
 from voice_server.core.limits import StreamLimits
 from voice_server.stream.outbox import Outbox
@@ -315,3 +316,42 @@ async def test_close_ends_the_run_and_nothing_more_is_sent(put: Callable[[Outbox
     outbox.close()
     assert await asyncio.wait_for(running, TIMEOUT_S) is None
     assert client.taken == []
+
+
+# Somebody comes back
+
+
+async def interrupted(*events: Event) -> Outbox:
+    """Of a client that left before it took anything of these."""
+    outbox, client = Outbox(LIMITS), Client()
+    outbox.put(*events)
+    outbox.close()
+    assert await outbox.run(client.send, is_done) is None
+    return outbox
+
+
+async def taken_of(outbox: Outbox) -> list[Event]:
+    client = Client()
+    await asyncio.wait_for(outbox.run(client.send, is_done), TIMEOUT_S)
+    return client.taken
+
+
+async def test_what_waited_is_sent_to_who_comes_back_behind_what_it_lacks() -> None:
+    outbox, again = await interrupted(STARTED, DONE), Told(SentenceAccepted(0, "x"), "again")
+    outbox.reopen(READY, again)
+    assert await taken_of(outbox) == [READY, again, STARTED, DONE]
+
+
+async def test_a_greeting_that_never_left_is_not_sent_to_the_next_one() -> None:
+    outbox = await interrupted(READY, STARTED, DONE)
+    outbox.reopen(READY)
+    assert await taken_of(outbox) == [READY, STARTED, DONE]
+
+
+async def test_a_barge_in_drops_what_was_to_be_sent_again_but_the_ends_of_other_answers() -> None:
+    outbox = await interrupted()
+    chunk, end = AudioChunk(0, b"ab"), Told(FormatChanged(8_000), "format")
+    outbox.reopen(READY, Told(chunk, chunk.pcm), end)
+    outbox.drop_answer()
+    outbox.put(DONE)
+    assert await taken_of(outbox) == [READY, end, DONE]

@@ -32,7 +32,7 @@ from voice_server.logs import note
 _SURVIVES_CANCEL = (StreamReady, FormatChanged, AnswerDone, AnswerCancelled)
 
 
-_OF_SPEECH = (AudioChunk, SentenceAccepted, SentenceQueued, SentenceRendering, SentenceStarted, SentenceEnded)
+_OF_SPEECH = (AudioChunk, SentenceAccepted, SentenceQueued, SentenceRendering, SentenceStarted, SentenceEnded, Told)
 
 
 class Outbox:
@@ -97,13 +97,10 @@ class Outbox:
         _wake(self._room)
 
     def reopen(self, *first: Event) -> None:
-        """Somebody is there again, for the next `run`: these are sent first, then what waits."""
+        """Somebody is there again, for the next `run`: these are sent first, then what waits but an old greeting."""
         self._closed = False
         self.failure = None
-        waiting = (
-            event for event in self._events if not isinstance(event, StreamReady)
-        )  # of a try that came to nothing
-        self._events = deque((*first, *waiting))
+        self._events = deque((*first, *(event for event in self._events if not isinstance(event, StreamReady))))
 
     async def run(self, send: Callable[[Event], Awaitable[None]], is_last: Callable[[Event], bool]) -> Event | None:
         """Send events until one `is_last`, which is returned, or until `close`, which returns None.
