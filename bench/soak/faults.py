@@ -15,7 +15,7 @@ from bench.soak.journal import Journal
 from bench.soak.schedule import Fault
 from bench.soak.server import Server
 
-_FLOOD_MB = 20
+_FLOOD_MB = 5
 _OVER_S = 150.0  # for the last attack to be over
 
 

@@ -19,7 +19,8 @@ Kind = Literal[
     "flood of connections",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-DEADLY: frozenset[Kind] = frozenset({"kill -9", "SIGSTOP", "garbage from a worker"})  # each costs one worker at most
+# Each costs one worker at most. A flood does where a busy machine lets it take longer than a cancelled render may.
+DEADLY: frozenset[Kind] = frozenset({"kill -9", "SIGSTOP", "garbage from a worker", "stderr flood"})
 
 Item = TypeVar("Item")
 

@@ -23,6 +23,7 @@ RSS_MIB, RSS_PER_S = 1.0, 600.0  # the growth that is allowed, in so much time; 
 THREADS = 16  # that may come: the loop's own pool for what blocks
 GAP_S = 0.01  # shorter silence is jitter
 SHOWN = 10  # complaints
+RSS_SHOWN_S = 30  # between two samples of memory in the JSON line
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,5 +190,6 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
         "faults": dict(verdict.journal.struck),
         **told,
         **more,
+        "rss_mib": [round(sample.rss_mib, 1) for sample in verdict.journal.samples[::RSS_SHOWN_S]],
         "checks": seen,
     }
