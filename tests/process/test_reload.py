@@ -1,0 +1,170 @@
+"""SIGHUP: a running server takes up what has changed in its backends.yaml, or says why it does not."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import termios
+from pathlib import Path
+from typing import Any
+
+import pytest
+import websockets
+
+from tests.harness import ask, read_answer, say, tone_bytes, wait_until
+from tests.process.pool_driver import first_audio
+from tests.server_process import ServerProcess, server_process
+
+pytestmark = pytest.mark.usefixtures("no_leaks")
+
+LOAD_S = 60.0
+FIRST, SECOND = "This sentence began with the old settings.", "And this one has the new ones."
+
+
+def change(folder: Path, **settings: Any) -> None:
+    """Of the backend tone, in the file of the server."""
+    path = folder / "tone.yaml"
+    told = json.loads(path.read_text())
+    told["backends"]["tone"].update(settings)
+    path.write_text(json.dumps(told))
+
+
+def reload(server: ServerProcess, says: str = "was read again") -> None:
+    """Until the log says that it is over."""
+    before = server.stderr.count(says)
+    server.send(signal.SIGHUP)
+    wait_until(lambda: server.stderr.count(says) > before, f"the log says {says!r}", LOAD_S)
+
+
+def pids(server: ServerProcess) -> set[int]:
+    return {worker.pid for worker in server.workers()}
+
+
+def tone(server: ServerProcess) -> dict[str, Any]:
+    (backend,) = server.get("/backends")[1]["backends"]
+    assert isinstance(backend, dict)
+    return backend
+
+
+def spoken(server: ServerProcess, text: str) -> bytes:
+    return asyncio.run(ask(server.ws, {"token": text, "done": True})).audio
+
+
+def test_workers_get_their_new_settings_and_a_sentence_that_is_spoken_is_finished(tmp_path: Path) -> None:
+    async def speak_meanwhile(server: ServerProcess) -> bytes:
+        async with websockets.connect(f"{server.ws}/stream-tokens") as ws:
+            await say(ws, {"token": FIRST, "flush": True})
+            heard = await first_audio(ws)
+            await asyncio.to_thread(reload, server)
+            await say(ws, {"token": SECOND, "done": True})
+            answer = await read_answer(ws)
+            assert answer.codes == []
+            return heard + answer.audio
+
+    with server_process(tmp_path, speed_rtf=0.5) as server:
+        server.wait_ready()
+        before = pids(server)
+        change(tmp_path, options={"speed_rtf": 0.0, "seconds_per_char": 0.03})
+        audio = asyncio.run(speak_meanwhile(server))
+        assert not before & pids(server)
+        assert "tone changed" in server.stderr
+    assert audio == tone_bytes(FIRST) + tone_bytes(SECOND, seconds_per_char=0.03)
+
+
+def test_the_number_of_workers_and_spares_may_grow_and_shrink(tmp_path: Path) -> None:
+    with server_process(tmp_path) as server:
+        server.wait_ready()
+        change(tmp_path, workers=2, spares=1)
+        reload(server)
+        assert sorted(worker["state"] for worker in tone(server)["workers"]) == ["ready", "ready", "spare"]
+        change(tmp_path, workers=1, spares=0)
+        reload(server)
+        assert [worker["state"] for worker in tone(server)["workers"]] == ["ready"]
+        assert len(server.workers()) == 1
+
+
+def test_what_no_worker_is_made_of_changes_without_a_new_one(tmp_path: Path) -> None:
+    with server_process(tmp_path) as server:
+        server.wait_ready()
+        before = pids(server)
+        change(tmp_path, voice="low")
+        reload(server)
+        assert tone(server)["voice"] == "low"
+        assert pids(server) == before
+        assert spoken(server, FIRST) == tone_bytes(FIRST, voice="low")
+
+
+def test_what_has_not_changed_is_left_alone(tmp_path: Path) -> None:
+    with server_process(tmp_path) as server:
+        server.wait_ready()
+        before = pids(server)
+        reload(server)
+        assert "nothing that runs has changed" in server.stderr
+        assert pids(server) == before
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"workers": "many"}, "backends.tone.workers"),
+        ({"wrkers": 2}, "did you mean workers?"),
+        ({"scheduling": "fifo"}, "that needs a restart of the server"),
+    ],
+    ids=["type", "key", "fixed"],
+)
+def test_a_bad_file_is_refused_with_its_errors_and_changes_nothing(
+    tmp_path: Path, settings: dict[str, Any], reason: str
+) -> None:
+    with server_process(tmp_path) as server:
+        server.wait_ready()
+        before = pids(server)
+        change(tmp_path, voice="low", **settings)
+        reload(server, "the configuration stays as it was")
+        wait_until(lambda: reason in server.stderr, reason)
+        assert (pids(server), tone(server)["voice"]) == (before, "tone")
+        assert spoken(server, FIRST) == tone_bytes(FIRST)
+
+
+def test_workers_that_do_not_load_leave_the_old_ones_and_their_settings(tmp_path: Path) -> None:
+    with server_process(tmp_path) as server:
+        server.wait_ready()
+        before = pids(server)
+        change(tmp_path, voice="low", options={"colour": "red"})
+        reload(server, "the restart of tone has failed")
+        assert (pids(server), tone(server)["voice"]) == (before, "tone")
+        assert spoken(server, FIRST) == tone_bytes(FIRST)
+
+
+def test_a_closed_terminal_still_ends_the_server(tmp_path: Path) -> None:
+    (tmp_path / "tone.yaml").write_text(
+        json.dumps({"backends": {"tone": {"adapter": "voice_server.backends.tone:ToneBackend"}}})
+    )
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "voice_server", "--config", str(tmp_path / "tone.yaml")]
+    process = subprocess.Popen(
+        [*command, "--backend", "tone", "--port", "0"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # what a login does: it is their terminal now
+        text=True,
+    )
+    os.close(theirs)
+    server = ServerProcess(process)
+    try:
+        server.wait_ready()
+        os.close(ours)
+        assert server.wait() == 0
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        assert process.stderr
+        process.stderr.close()
