@@ -10,7 +10,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -81,15 +81,17 @@ class ServerProcess:
 
 
 @contextmanager
-def server_process(folder: Path, *flags: str, workers: int = 1, **options: Any) -> Iterator[ServerProcess]:
-    """A server with the tone backend and these constructor options, on a free port."""
+def server_process(
+    folder: Path, *flags: str, workers: int = 1, by: Sequence[str] = (), **options: Any
+) -> Iterator[ServerProcess]:
+    """A server with the tone backend and these constructor options, on a free port; `by`: a command that runs it."""
     backend = {"adapter": "voice_server.backends.tone:ToneBackend", "workers": workers, "options": options}
     opts = {"fault": {"type": "str", "default": ""}}
     config = folder / "tone.yaml"
     config.write_text(json.dumps({"backends": {"tone": {**backend, "opts": opts}}}))  # JSON is YAML
     command = [sys.executable, "-m", "voice_server", "--config", str(config), "--backend", "tone", "--port", "0"]
     environ = {**os.environ, "PYTHONPATH": str(HOME)}
-    process = subprocess.Popen([*command, *flags], stderr=subprocess.PIPE, text=True, env=environ)
+    process = subprocess.Popen([*by, *command, *flags], stderr=subprocess.PIPE, text=True, env=environ)
     try:
         yield ServerProcess(process)
     finally:

@@ -1,4 +1,4 @@
-"""What this machine has that a backend may need: its NVIDIA GPUs.
+"""What this machine has for us: its NVIDIA GPUs, and file descriptors.
 
 Promises: never fails, and never touches CUDA itself, which would cost the gateway
 500 MiB of GPU memory: NVML only reads.
@@ -7,6 +7,7 @@ Promises: never fails, and never touches CUDA itself, which would cost the gatew
 from __future__ import annotations
 
 import importlib
+import resource
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -83,3 +84,12 @@ def _named(gpus: Mapping[str, Gpu], entry: str) -> Gpu | None:
 def _text(value: str | bytes) -> str:
     """Older drivers' bindings answer in bytes."""
     return value.decode() if isinstance(value, bytes) else value
+
+
+def descriptors(wanted: int) -> int:
+    """How many file descriptors this process may have: up to `wanted`, if the machine allows it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return wanted if soft == resource.RLIM_INFINITY else soft

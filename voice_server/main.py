@@ -8,7 +8,7 @@ import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from voice_server.gateway.ports import Port, open_ports
 from voice_server.gateway.prompts import Prompts
 from voice_server.gateway.security import Gate
 from voice_server.gateway.server import GatewayServer
-from voice_server.machine import see_gpus
+from voice_server.machine import descriptors, see_gpus
 from voice_server.observe.tracing import tracing
 from voice_server.observe.watchdog import watching
 from voice_server.pool.pool import Pool
@@ -71,6 +71,8 @@ async def serve(options: ServeOptions, report: Announce) -> None:
     """Run the server until a signal ends it. Raises ConfigError, VenvBuildFailed, VoiceError, CannotListen."""
     config, gpus = load_config(options.config), see_gpus(os.environ)
     choices = choose(config, options.backends, gpus.gpus)
+    workers = sum(max(options.pool_size, choice.config.workers) + choice.config.spares for choice in choices)
+    options = replace(options, limits=within_descriptors(options.limits, workers, report))
     ports = open_ports(Listen(HTTP, options.host, options.port), options.listens, options.limits, tls=bool(options.tls))
     async with (
         running(choices, options.pool_size, options.limits, report) as started,
@@ -100,6 +102,16 @@ async def serve(options: ServeOptions, report: Announce) -> None:
         finally:
             announcing.cancel()
             reloading.cancel()
+
+
+def within_descriptors(limits: Limits, workers: int, report: Report) -> Limits:
+    """No more connections than there are file descriptors: who comes then is told so, and a worker can still start."""
+    stream = limits.stream
+    kept = stream.descriptors_kept + stream.descriptors_per_worker * workers
+    connections = max(1, min(stream.connections, descriptors(stream.connections + kept) - kept))
+    if connections < stream.connections:
+        report(f"warning: {connections} connections at most, not {stream.connections}: raise the limit of open files")
+    return replace(limits, stream=replace(stream, connections=connections))
 
 
 @contextmanager
