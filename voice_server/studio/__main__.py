@@ -1,9 +1,9 @@
 """One recording in: `python -E __main__.py clean IN OUT MIN_S MAX_S` or `… decode RATE MAX_S` by the gateway's own
 interpreter.
 
-Promises: `clean` writes one clean wav and prints one JSON line: `{}`, `{"refused": why}` or `{"unwritten": why}`; `decode` reads
-its standard input, a file, and prints PCM. Neither takes more time, memory or disk than a recording of MAX_S seconds
-can need, whatever its header says: the kernel ends it otherwise.
+Promises: `clean` writes one clean wav and prints one JSON line, `{}`, `{"refused": why}` or `{"unwritten": why}`;
+`decode` reads its standard input, a file, and prints PCM. Neither takes more time, memory or disk than a recording of
+MAX_S seconds can need, whatever its header says: the kernel ends it otherwise.
 """
 
 from __future__ import annotations
