@@ -14,7 +14,7 @@ import httpx
 import pytest
 import websockets
 
-from tests.harness import TIMEOUT_S
+from tests.harness import TIMEOUT_S, wait_until
 from tests.server_process import ServerProcess, server_process
 from voice_server.core import tokens
 
@@ -68,10 +68,15 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with server_process(folder, "--tokens", str(table), "--log-level", "debug") as server:
         asyncio.run(_use(server))
         table.write_text(f"ada {TOKEN}")  # a mistake
-        asyncio.run(_post(server, "GET", f"/voices?api_key={TOKEN}", {}))
+        wait_until(lambda: _has_told_of_the_mistake(server), "the server looks at its tokens again")
         server.send(signal.SIGTERM)
         assert server.wait() == 0
         yield server.stderr
+
+
+def _has_told_of_the_mistake(server: ServerProcess) -> bool:
+    asyncio.run(_post(server, "GET", f"/voices?api_key={TOKEN}", {}))
+    return "the tokens are those from before" in server.stderr
 
 
 async def _use(server: ServerProcess) -> None:

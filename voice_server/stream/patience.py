@@ -78,7 +78,9 @@ class Patience:
         if not self._dispatcher.has_workers:
             self._ends_at = now + self._wait_s
         if now >= self._ends_at:
+            eta_s = self._told.eta_s if self._told else None
             self.end()
-            self._give_up(Overloaded(f"no worker was free for {self._wait_s:g} s; try again later"))
+            told = f"no worker was free for {self._wait_s:g} s; try again later"
+            self._give_up(Overloaded(told, retry_after_s=eta_s))
         else:
             self._timer = self._loop.call_later(min(self._limits.queued_every_s, self._ends_at - now), self._look)
