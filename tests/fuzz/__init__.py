@@ -1,0 +1,1 @@
+"""Fuzzing with atheris: `python -m tests.fuzz TARGET --seconds N`, or `all`. `targets.py` says what is fuzzed."""
