@@ -12,6 +12,7 @@ from voice_server.backends import vibevoice
 
 SPECIAL = ["<|vision_pad|>", "<|vision_start|>", "<|vision_end|>", "<|endoftext|>", "<|image_pad|>"]
 DEPTHS = "-".join("1" * 7)
+POSITIONS = 256  # where a sentence is cut at the latest, soon after a prompt of about 175
 
 
 class TinyVibeVoice(vibevoice.VibeVoiceBackend):
@@ -43,7 +44,7 @@ def build(folder: Path, ends: bool) -> None:
             num_hidden_layers=1,
             num_attention_heads=4,
             num_key_value_heads=2,
-            max_position_embeddings=2048,
+            max_position_embeddings=POSITIONS,
         ),
         diffusion_head_config=parts.VibeVoiceDiffusionHeadConfig(
             hidden_size=64, head_layers=1, latent_size=8, speech_vae_dim=8

@@ -63,6 +63,8 @@ class ChatterboxBackend:
         folder = locate(model or _HUB[turbo], _PATTERNS, _FILES[turbo], progress)
         progress("reading weights")
         self._engine: Any = _engine_class(turbo).from_local(folder, device)
+        if turbo:
+            self._engine.norm_loudness = _in_single_precision(self._engine.norm_loudness)
         self._turbo = turbo
         self._built_in = self._engine.conds
         self._voices: OrderedDict[str, Any] = OrderedDict()
@@ -146,6 +148,11 @@ def _engine_class(turbo: bool) -> Any:
     from chatterbox.tts import ChatterboxTTS
 
     return ChatterboxTTS
+
+
+def _in_single_precision(normalise: Callable[..., Any]) -> Callable[..., Any]:
+    """Its factor has double precision, which numpy 2 hands on to the samples, and the model then refuses them."""
+    return lambda samples, rate: normalise(samples, rate).astype("float32")
 
 
 def _spare_torchaudio_its_library() -> None:

@@ -130,7 +130,8 @@ class VibeVoiceBackend:
                 show_progress_bar=False,
                 return_speech=False,
             )
-            was_cut = bool(made.reach_max_step_sample.any())
+            # Its own note of who was cut comes a step after its last one (0.0.1), so nobody is ever in it.
+            was_cut = int(made.sequences[0, -1]) != self._processor.tokenizer.eos_token_id
 
         yield from pulled(call)
         return TRUNCATED if was_cut else None
