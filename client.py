@@ -12,6 +12,7 @@ import os
 import sys
 
 from voice_server.terminal.arguments import DEFAULT_OUTPUT, add_speech_arguments, narrator_of, run_program, text_of
+from voice_server.terminal.lasting import connect_lasting
 from voice_server.terminal.session import connect_remote
 
 DEMO_TEXT = (
@@ -26,6 +27,7 @@ def parse_arguments(argv: list[str]) -> tuple[argparse.ArgumentParser, argparse.
     parser.add_argument(
         "--token", default=os.environ.get("VOICE_SERVER_TOKEN", ""), help="the server's (default: VOICE_SERVER_TOKEN)"
     )
+    parser.add_argument("--resume", action="store_true", help="when the connection is lost, come back and go on")
     add_speech_arguments(parser)
     return parser, parser.parse_args(argv)
 
@@ -34,7 +36,7 @@ async def run(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     text = text_of(args, parser) or DEMO_TEXT
     if not args.play and args.output is None:
         args.output = DEFAULT_OUTPUT
-    connect = functools.partial(connect_remote, args.url, token=args.token)
+    connect = functools.partial(connect_lasting if args.resume else connect_remote, args.url, token=args.token)
     narrator = narrator_of(args, parser, connect, token_delay_s=args.token_delay, play=args.play)
     await narrator.say(text)
     return narrator.exit_code

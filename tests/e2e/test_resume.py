@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 import pytest
 import websockets
 
+from tests.fault_proxy import fault_proxy
 from tests.harness import FAST, TIMEOUT_S, RunningServer, eventually, running_server, tone_bytes, tone_config
 from voice_server.core.limits import Limits, ResumeLimits
 
@@ -341,14 +342,16 @@ async def test_the_newest_socket_takes_over_from_one_that_still_seems_alive(tone
 
 
 async def test_a_client_whose_network_swallows_everything_comes_back_on_another_socket(tone_python: Path) -> None:
-    async with listener(tone_python, chunk_ms=40) as client:
+    async with running_server(tone_config(speed_rtf=0.1), tone_python) as server, fault_proxy(server.port) as proxy:
+        client = Listener(replace(server, port=proxy.port))
+        await client.come()
         await client.say(*ANSWER)
         await client.read_audio(2)
-        swallowed = client.ws
-        swallowed.transport.pause_reading()
+        proxy.blackhole()
+        client.server = server
         await client.come_back()
         await client.read_all()
-        swallowed.transport.abort()
+        assert len(server.house.guests) == 0  # the server is done with the dead socket, which nobody closed
     assert client.audio == tone_bytes(*SENTENCES)
 
 

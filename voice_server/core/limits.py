@@ -157,6 +157,7 @@ class TranscriptionLimits:
     form_bytes: int = 64 * 1024  # beside the sound: a prompt, options, and what stands between parts
     form_fields: int = 32
     channels: int = 8  # mixed to one; a header that says more is no recording of speech
+    sample_rate_min: int = 8_000  # libsndfile itself accepts a rate of 1
     sample_rate_max: int = 192_000
     piece_bytes: int = 64_000  # of decoded sound that is read at once: 2 s at 16 kHz
     proposal_s: float = 20.0  # until a voice's sample of 30 s is written down, beside other work
@@ -244,6 +245,7 @@ class RepeatLimits:
 @dataclass(frozen=True, slots=True)
 class TerminalLimits:
     connect_s: float = 10.0  # the WebSocket handshake of client.py
+    resume_every_s: float = 0.5  # between two tries to come back after the connection was lost
     message_bytes: int = 16 * 1024 * 1024  # one message from the server: a 1 MiB worker frame resampled sixfold, twice
     unspoken_chars: int = 16 * 1024  # sent but not yet spoken: half of what the server accepts
     refresh_s: float = 0.08  # of the live view: smooth to the eye, and little CPU

@@ -42,6 +42,11 @@ class RemoteSession:
     def __init__(self, socket: ClientConnection) -> None:
         self._socket = socket
 
+    @property
+    def was_lost(self) -> bool:
+        """It is closed, and not because the server said goodbye."""
+        return self._socket.close_code is not None and self._socket.protocol.close_rcvd is None
+
     async def send(self, message: dict[str, Any]) -> None:
         try:
             await self._socket.send(json.dumps(message))
