@@ -22,7 +22,7 @@ from voice_server.gateway.access.tls import BadCertificate, Certificate
 from voice_server.gateway.access.tokens import TokenFile, Tokens
 from voice_server.gateway.ports import CannotListen, check_listen
 from voice_server.gateway.security import InsecureBind, check_bind
-from voice_server.logs import FORMATS, set_up_logs
+from voice_server.logs import FORMATS, let_go, set_up_logs
 from voice_server.main import (
     PORTS,
     PortOptions,
@@ -59,6 +59,8 @@ def main(argv: list[str] | None = None) -> int:
         return _fail(str(error))
     except KeyboardInterrupt:
         return 130
+    finally:
+        let_go()
 
 
 def _parser() -> argparse.ArgumentParser:

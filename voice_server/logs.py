@@ -64,6 +64,14 @@ def set_up_logs(level: str, form: str) -> None:
     logging.getLogger(_OURS).setLevel(chosen)
 
 
+def let_go() -> None:
+    """At the end: what a full disk did not take is no reason for Python to end with a failure."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
 def tell_answer(origin: Origin, report: AnswerReport | HearingReport) -> None:
     """One line for each answer and each hearing, when it has ended."""
     what = "answer" if isinstance(report, AnswerReport) else "hearing"
