@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import get_args
 
 import pytest
@@ -80,9 +81,14 @@ ILLEGAL = [
 ]
 
 
-def error_for(side: Side, message: Message) -> type[Exception]:
-    speaker = Side.GATEWAY if message in GATEWAY_SAYS else Side.WORKER
-    return LocalError if speaker is side else WireError
+@contextlib.contextmanager
+def refusal(side: Side, message: Message) -> Iterator[None]:
+    """The error of whoever says this, which names what was said."""
+    speaker = Side.GATEWAY if isinstance(message, GATEWAYS) else Side.WORKER
+    with pytest.raises(
+        LocalError if speaker is side else WireError, match=f"^the {speaker.value} said {message.type} "
+    ):
+        yield
 
 
 @pytest.mark.parametrize("side", Side)
@@ -90,13 +96,13 @@ def error_for(side: Side, message: Message) -> type[Exception]:
 def test_a_message_out_of_its_state_is_refused(state: State, message: Message, side: Side) -> None:
     conversation = IN_STATE[state](side)
     assert conversation.state is state
-    with pytest.raises(error_for(side, message)):
+    with refusal(side, message):
         say(conversation, message)
 
 
 @pytest.mark.parametrize("message", [said for said in WORKER_SAYS if said is not HELLO], ids=lambda said: said.type)
 def test_a_worker_says_hello_before_anything_else(message: Message) -> None:
-    with pytest.raises(WireError):
+    with refusal(Side.GATEWAY, message):
         talked(LOAD, Ping(1), message)
 
 
@@ -142,15 +148,14 @@ RULES: list[tuple[str, list[Message], Message]] = [
 @pytest.mark.parametrize(("before", "message"), [rule[1:] for rule in RULES], ids=[rule[0] for rule in RULES])
 def test_a_broken_rule_is_the_speakers_error(before: list[Message], message: Message, side: Side) -> None:
     conversation = talked(*before, side=side)
-    speaker = Side.GATEWAY if isinstance(message, GATEWAYS) else Side.WORKER
-    with pytest.raises(LocalError if speaker is side else WireError):
+    with refusal(side, message):
         say(conversation, message)
 
 
 @pytest.mark.parametrize("message", [Cancel(1), Deadline(1, 0.0)], ids=lambda message: message.type)
 def test_changing_an_ended_render_is_a_bug_in_the_gateway_but_a_crossing_for_the_worker(message: Message) -> None:
     say(idle(Side.WORKER), message)
-    with pytest.raises(LocalError):
+    with refusal(Side.GATEWAY, message):
         say(idle(Side.GATEWAY), message)
 
 
@@ -179,6 +184,24 @@ def test_a_busy_worker_may_say_what_keeps_it_from_speaking(side: Side) -> None:
     assert conversation.worker_says(progress) is progress
     assert conversation.state is State.BUSY
     assert conversation.open_renders == {1}
+
+
+def test_audio_that_is_wanted_is_passed_on() -> None:
+    conversation = busy()
+    for index in range(3):
+        audio = Audio(1, index, PCM)
+        assert conversation.worker_says(audio) is audio
+
+
+def test_only_an_open_render_that_was_cancelled_awaits_its_end() -> None:
+    conversation = busy()
+    say(conversation, Render(2, "x", "a"), Cancel(2))
+    assert [conversation.is_cancelled(render_id) for render_id in (1, 2, 3)] == [False, True, False]
+
+
+def test_the_slowest_and_smallest_worker_is_one() -> None:
+    conversation = talked(HELLO, LOAD, Ready(1, 1, []))
+    assert conversation.capacity == 1
 
 
 def test_capacity_is_unknown_until_ready() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.test_conversation import HELLO, LOAD, READY, Link, make_move, say, talked
+from tests.unit.test_conversation import HELLO, LOAD, READY, Link, make_move, refusal, say, talked
 from voice_server.wire.conversation import Conversation, Side
 from voice_server.wire.messages import (
     STT,
@@ -18,12 +18,10 @@ from voice_server.wire.messages import (
     Finish,
     Hear,
     Listen,
-    LocalError,
     Message,
     Ready,
     Render,
     Text,
-    WireError,
 )
 
 LISTENS = Ready(16000, 2, [], kind=STT, languages=["en"])
@@ -66,7 +64,7 @@ BROKEN_BY_WORKER: list[tuple[list[Message], Message]] = [
 @pytest.mark.parametrize(("before", "message"), BROKEN_BY_GATEWAY)
 def test_the_gateway_may_not_break_these(before: list[Message], message: Message, side: Side) -> None:
     conversation = listening(*before, side=side)
-    with pytest.raises(LocalError if side is Side.GATEWAY else WireError):
+    with refusal(side, message):
         say(conversation, message)
 
 
@@ -74,19 +72,20 @@ def test_the_gateway_may_not_break_these(before: list[Message], message: Message
 @pytest.mark.parametrize(("before", "message"), BROKEN_BY_WORKER)
 def test_a_worker_may_not_break_these(before: list[Message], message: Message, side: Side) -> None:
     conversation = listening(*before, side=side)
-    with pytest.raises(LocalError if side is Side.WORKER else WireError):
+    with refusal(side, message):
         say(conversation, message)
 
 
 @pytest.mark.parametrize("message", [Listen(1), Hear(1, 0, PCM)])
 def test_a_worker_that_speaks_is_not_asked_to_listen(message: Message) -> None:
-    with pytest.raises(LocalError):
+    with refusal(Side.GATEWAY, message):
         say(talked(HELLO, LOAD, READY, Render(1, "x", "a")), message)
 
 
 def test_a_kind_of_worker_that_there_is_not_is_refused() -> None:
-    with pytest.raises(WireError):
-        talked(HELLO, LOAD, Ready(16000, 1, [], kind="ocr"))
+    ready = Ready(16000, 1, [], kind="ocr")
+    with refusal(Side.GATEWAY, ready):
+        talked(HELLO, LOAD, ready)
 
 
 @pytest.mark.parametrize("message", [Hear(1, 0, PCM), Finish(1), Cancel(1)])
@@ -94,6 +93,14 @@ def test_what_reaches_a_worker_after_the_end_of_a_hearing_crossed_it(message: Me
     ended = listening(Failed(1, "render_failed", "x"), side=Side.WORKER)
     say(ended, message)
     assert not ended.open_renders
+
+
+def test_text_that_is_wanted_is_passed_on_however_long_the_hearing() -> None:
+    conversation = listening()
+    for index in range(3):
+        say(conversation, Hear(1, index, PCM))
+        told = text(1, index, heard=index + 1)
+        assert conversation.worker_says(told) is told
 
 
 def test_text_of_a_cancelled_hearing_is_dropped() -> None:

@@ -185,9 +185,9 @@ class Conversation:
         if self._ready and self._ready.kind != (TTS if isinstance(render, Render) else STT):
             self._refuse(Side.GATEWAY, f"{render.type} to a worker of kind {self._ready.kind}")
         if render.render_id in self._renders:
-            self._refuse(Side.GATEWAY, f"render {render.render_id}, which is open already")
+            self._refuse(Side.GATEWAY, f"{render.type} {render.render_id}, which is open already")
         if len(self._renders) >= self.capacity:
-            self._refuse(Side.GATEWAY, f"render beyond the capacity of {self.capacity}")
+            self._refuse(Side.GATEWAY, f"{render.type} beyond the capacity of {self.capacity}")
         self._renders[render.render_id] = _Open()
 
     def _on_change(self, message: Union[Cancel, Deadline, Hear, Finish]) -> None:
@@ -218,7 +218,7 @@ class Conversation:
         if self._greeted:
             self._refuse(Side.WORKER, "hello twice")
         if hello.protocol_version != PROTOCOL_VERSION:
-            self._refuse(Side.WORKER, f"protocol version {hello.protocol_version}, ours is {PROTOCOL_VERSION}")
+            self._refuse(Side.WORKER, f"hello in protocol version {hello.protocol_version}, ours is {PROTOCOL_VERSION}")
         self._greeted = True
 
     def _on_loading(self, message: Union[Progress, Ready, LoadFailed]) -> None:
