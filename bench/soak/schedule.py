@@ -22,6 +22,10 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 # Each costs one worker at most. A flood does where a busy machine lets it take longer than a cancelled render may.
 DEADLY: frozenset[Kind] = frozenset({"kill -9", "SIGSTOP", "garbage from a worker", "stderr flood"})
 
+# At once, in the first second: what many bad clients need together is memory that a process keeps; it must have it
+# before its growth is measured.
+REHEARSAL: tuple[Kind, ...] = ("slow client",) * 6 + ("flood of connections",) * 3 + ("garbage JSON",) * 3
+
 Item = TypeVar("Item")
 
 
@@ -36,10 +40,11 @@ class Fault:
 
 
 def schedule(seed: int, duration_s: float, every_s: float) -> list[Fault]:
-    """Round by round, each with all kinds in an order of its own: even a short run has every kind of fault."""
+    """A rehearsal; then round by round, each with all kinds in an order of its own: even a short run has them all."""
     dice = random.Random(seed)
     kinds: list[Kind] = []
     while len(kinds) * every_s < duration_s:
         kinds += dice.sample(KINDS, len(KINDS))
     faults = (Fault((number + 1) * every_s, kind, dice.random()) for number, kind in enumerate(kinds))
-    return [fault for fault in faults if fault.at_s < duration_s]
+    rehearsal = [Fault(1.0, kind, dice.random()) for kind in REHEARSAL]
+    return rehearsal + [fault for fault in faults if fault.at_s < duration_s]
