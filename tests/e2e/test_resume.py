@@ -20,6 +20,8 @@ import websockets
 from tests.fault_proxy import fault_proxy
 from tests.harness import FAST, TIMEOUT_S, RunningServer, eventually, running_server, tone_bytes, tone_config
 from voice_server.core.limits import Limits, ResumeLimits
+from voice_server.core.tokens import line
+from voice_server.gateway.access.tokens import TokenFile, Tokens
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_leaks")]
 
@@ -38,6 +40,7 @@ class Listener:
     got: list[bytes | str] = field(default_factory=list)  # in order, without `ready`
     said: list[dict[str, Any]] = field(default_factory=list)
     close_code: int | None = None
+    key: str = ""  # of the server
     ws: websockets.ClientConnection = field(init=False)
 
     @property
@@ -108,7 +111,8 @@ class Listener:
         own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8_192)
         own.setblocking(False)
         await asyncio.get_running_loop().sock_connect(own, ("127.0.0.1", self.server.port))
-        self.ws = await websockets.connect(url, sock=own, max_size=None)
+        headers = {"Authorization": f"Bearer {self.key}"} if self.key else None
+        self.ws = await websockets.connect(url, sock=own, max_size=None, additional_headers=headers)
         self.ready = json.loads(await asyncio.wait_for(self.ws.recv(), TIMEOUT_S))
 
 
@@ -377,6 +381,24 @@ async def test_a_stream_may_be_resumed_only_by_who_asked_for_it(tone_python: Pat
             ready = json.loads(await asyncio.wait_for(ws.recv(), TIMEOUT_S))
             assert len(server.house.tethers) == 0
     assert not any(key.startswith("resume") for key in ready)
+
+
+async def test_only_who_shows_the_same_key_may_come_back(tone_python: Path, tmp_path: Path) -> None:
+    table = tmp_path / "tokens"
+    table.write_text(f"{line('ada', 'key of ada')}\n{line('bob', 'key of bob')}\n")
+    async with running_server(tone_config(), tone_python, tokens=Tokens(file=TokenFile(table))) as server:
+        client = Listener(server, key="key of ada")
+        await client.come()
+        await client.say(*ANSWER)
+        await client.read_audio(2)
+        other = replace(client, key="key of bob")
+        await other.come_back()
+        assert other.ready["code"] == "cannot_resume"
+        client.lose()
+        await client.come_back()
+        await client.read_all()
+        other.ws.transport.abort()
+    assert client.audio == tone_bytes(*SENTENCES)
 
 
 # Ends

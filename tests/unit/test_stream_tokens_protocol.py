@@ -12,7 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voice_server.core import errors
-from voice_server.core.doors.stream_tokens_protocol import ClientMessage, Teller, decode, encode, from_query, message_of
+from voice_server.core.doors.stream_tokens_protocol import (
+    Claim,
+    ClientMessage,
+    Teller,
+    decode,
+    encode,
+    from_query,
+    message_of,
+    resume_from_query,
+)
 from voice_server.core.errors import BadMessage, BadOption, TextTooLong, VoiceError
 from voice_server.core.events import (
     AnswerCancelled,
@@ -21,6 +30,7 @@ from voice_server.core.events import (
     Event,
     FormatChanged,
     Problem,
+    ResumeOffer,
     SentenceAccepted,
     SentenceEnded,
     SentenceQueued,
@@ -46,6 +56,8 @@ def rows(heading: str) -> list[list[str]]:
 # What a client sends
 
 SENT: list[tuple[str, dict[str, Any]]] = [
+    ('{"resume":{"token":"t","bytes":8,"messages":2}}', {"resume": Claim("t", 8, 2)}),
+    ('{"resume":{"token":"t","bytes":0}}', {"resume": Claim("t", 0)}),
     ('{"cancel":true}', {"cancel": True}),
     ('{"voice":"heart"}', {"voice": "heart"}),
     ('{"opts":{"speed":1.5,"style":null}}', {"opts": {"speed": 1.5, "style": None}}),
@@ -88,6 +100,11 @@ REFUSED: list[tuple[str | bytes, str | None]] = [
     ('{"opts":' * 100_000, None),
     ('{"opts":{"speed":1e999}}', "opts[...]"),
     ('{"opts":{"speed":' + "9" * 5_000 + "}}", "opts[...]"),
+    ('{"resume":true}', "resume"),
+    ('{"resume":{"token":"t"}}', "resume"),
+    ('{"resume":{"token":"t","bytes":3}}', "resume.bytes"),
+    ('{"resume":{"token":"t","bytes":-2}}', "resume.bytes"),
+    ('{"resume":{"token":"t","bytes":2,"messages":-1}}', "resume.messages"),
     ('{"cancel":1}', "cancel"),
     ('{"voice":7}', "voice"),
     ('{"opts":[]}', "opts"),
@@ -149,6 +166,32 @@ def test_a_wrong_query_says_where(query: dict[str, str]) -> None:
     assert [refused.value.field] == list(query)
 
 
+@pytest.mark.parametrize(
+    ("query", "wish"),
+    [
+        ({}, False),
+        ({"resume": "0"}, False),
+        ({"resume": "1"}, True),
+        ({"resume": "true"}, True),
+        ({"resume": "Wp2", "bytes": "8", "messages": "2"}, Claim("Wp2", 8, 2)),
+        ({"resume": "Wp2", "bytes": "8", "voice": "heart"}, Claim("Wp2", 8)),
+    ],
+)
+def test_the_query_says_whether_a_client_may_come_back_and_that_it_does(
+    query: dict[str, str], wish: Claim | bool
+) -> None:
+    assert resume_from_query(query, LIMITS) == wish
+
+
+@pytest.mark.parametrize(
+    ("place", "field"), [({}, None), ({"bytes": "x"}, "bytes"), ({"bytes": "3"}, "bytes"), ({"bytes": "-2"}, "bytes")]
+)
+def test_a_place_in_the_query_that_cannot_be_says_where(place: dict[str, str], field: str | None) -> None:
+    with pytest.raises(BadMessage) as refused:
+        resume_from_query({"resume": "Wp2", **place}, LIMITS)
+    assert refused.value.field == field
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
@@ -202,6 +245,14 @@ TOLD: list[Event] = [
 def test_the_page_shows_every_message_as_it_is_sent() -> None:
     shown = [json.loads(row[0].strip("`")) for row in rows("What you get") if row[0].startswith("`{")]
     assert [json.loads(encode(event)) for event in TOLD] == shown
+
+
+def test_the_page_shows_the_greeting_of_who_came_back() -> None:
+    ready = message_of(StreamReady("hibari", "heart", 24_000, ResumeOffer("Wp2…", 30.0, 96_000, 4)))
+    [shown] = re.findall(r"`(\{\"type\":\"ready\",…,.*?\})`", PAGE)
+    told = json.loads(shown.replace("…,", "", 1))
+    assert ready.items() >= told.items()
+    assert len(told) == 5
 
 
 def test_words_are_told_at_the_end_of_a_sentence_to_those_who_want_them() -> None:

@@ -117,7 +117,12 @@ def _is_open(connection: HTTPConnection) -> bool:
 
 def client_of(connection: HTTPConnection) -> str:
     """Whose budget it is, and who stands in line: the name of the token that was shown, or else the address."""
-    return connection.scope.get(_CLIENT) or _address_of(connection)
+    return key_name_of(connection) or _address_of(connection)
+
+
+def key_name_of(connection: HTTPConnection) -> str:
+    """The name of the token that was shown; "" of one without a name, and where none is wanted."""
+    return str(connection.scope.get(_CLIENT, ""))
 
 
 def _address_of(connection: HTTPConnection) -> str:

@@ -30,16 +30,17 @@ def _nobody() -> None:
 
 
 class Tether:
-    """Of one stream."""
+    """Of one stream. `client` is who opened it, and `key_name` what it showed; its address may change meanwhile."""
 
-    def __init__(self, dialogue: Dialogue, client: str, limits: ResumeLimits, owner: Tethers) -> None:
+    def __init__(self, dialogue: Dialogue, client: str, key_name: str, limits: ResumeLimits, among: Tethers) -> None:
         self.token = secrets.token_urlsafe(_TOKEN_BYTES)
         self.dialogue = dialogue
         self.client = client
+        self.key_name = key_name
         self.tape = Tape(limits)
         self.is_cut = False
         self._wait_s = limits.wait_s
-        self._owner = owner
+        self._among = among
         self._socket = asyncio.Lock()  # held as long as there is one
         self._expel: Callable[[], None] = _nobody
         self._comers = 0
@@ -69,7 +70,7 @@ class Tether:
         if not self.is_cut:
             self.is_cut = True
             self._stop_waiting()
-            self._owner.forget(self)
+            self._among.forget(self)
             self.dialogue.stream.close()
 
     def cut_if_alone(self) -> None:
@@ -84,7 +85,7 @@ class Tether:
         self._stop_waiting()
 
     def _wait(self) -> None:
-        if self._owner.is_closed:
+        if self._among.is_closed:
             self.cut()
         if not self.is_cut:
             self._timer = asyncio.get_running_loop().call_later(self._wait_s, self.cut)
@@ -109,19 +110,19 @@ class Tethers:
     def __iter__(self) -> Iterator[Tether]:
         return iter(self._tied.values())
 
-    def tie(self, dialogue: Dialogue, client: str) -> Tether | None:
+    def tie(self, dialogue: Dialogue, client: str, key_name: str) -> Tether | None:
         """None when there are as many as may be: its client has to do without."""
         of_client = sum(tether.client == client for tether in self._tied.values())
         if len(self._tied) >= self._limits.streams or of_client >= self._limits.streams_per_client:
             return None
-        tether = Tether(dialogue, client, self._limits, self)
+        tether = Tether(dialogue, client, key_name, self._limits, self)
         self._tied[tether.token] = tether
         return tether
 
-    def find(self, token: str, client: str | None) -> Tether:
-        """`client` is who asks; None: whoever has the token. Raises CannotResume."""
+    def find(self, token: str, key_name: str) -> Tether:
+        """For who shows the same key as before. Raises CannotResume."""
         tether = self._tied.get(token)
-        if tether is None or client not in (None, tether.client):
+        if tether is None or tether.key_name != key_name:
             raise CannotResume(_UNKNOWN)
         return tether
 

@@ -12,7 +12,7 @@ from voice_server.core.doors.stream_tokens_protocol import Claim
 from voice_server.core.errors import VoiceError
 from voice_server.core.events import AnswerDone, AudioChunk, Event, Problem, StreamReady, Told
 from voice_server.gateway.house import House
-from voice_server.gateway.security import client_of
+from voice_server.gateway.security import client_of, key_name_of
 from voice_server.gateway.sockets import (
     POLICY_VIOLATION,
     expel,
@@ -49,17 +49,13 @@ async def stream_tokens(websocket: WebSocket) -> None:
 
 async def _converse(websocket: WebSocket, house: House) -> None:
     wish = protocol.resume_from_query(dict(websocket.query_params), house.limits)
-    try:
-        if isinstance(wish, Claim):
-            raise _Claimed(wish)
-        await _begin(websocket, house, can_resume=wish)
-    except _Claimed as claimed:
-        client = client_of(websocket) if house.gate.is_guarded else None  # an address is what a phone changes
-        tether = house.tethers.find(claimed.claim.token, client)
-        await _hold(websocket, house, tether, claimed.claim)
+    claim = wish if isinstance(wish, Claim) else await _begin(websocket, house, can_resume=wish)
+    if claim:
+        await _hold(websocket, house, house.tethers.find(claim.token, key_name_of(websocket)), claim)
 
 
-async def _begin(websocket: WebSocket, house: House, *, can_resume: bool) -> None:
+async def _begin(websocket: WebSocket, house: House, *, can_resume: bool) -> Claim | None:
+    """A new stream, until it is over or its client says that it belongs to another one."""
     query = protocol.from_query(dict(websocket.query_params), house.limits)
     backend = house.backend(websocket.query_params.get("backend", ""))
     rate = query.sample_rate or 0
@@ -72,15 +68,18 @@ async def _begin(websocket: WebSocket, house: House, *, can_resume: bool) -> Non
     tether = None
     try:
         stream.set_voice(query.voice or "")
-        tether = house.tethers.tie(dialogue, client) if can_resume else None
+        tether = house.tethers.tie(dialogue, client, key_name_of(websocket)) if can_resume else None
         if tether:
             await _hold(websocket, house, tether)
         else:
             stream.greet()
             await _visit(websocket, house, dialogue)
+    except _Claimed as claimed:
+        return claimed.claim
     finally:
         if tether is None:
             stream.close()
+    return None
 
 
 def _leave_for(claim: Claim) -> None:
