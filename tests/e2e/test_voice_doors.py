@@ -90,6 +90,17 @@ async def test_the_original_is_served_as_it_was_sent(tone_python: Path, tmp_path
             assert served.headers["x-content-type-options"] == "nosniff"
 
 
+async def test_f2_an_original_that_was_replaced_by_a_link_is_gone(tone_python: Path, tmp_path: Path) -> None:
+    secret = tmp_path.parent / "secret.txt"
+    secret.write_text("a secret")
+    async with desk(tone_python, tmp_path) as at:
+        await at.upload()
+        (tmp_path / "ada.wav").unlink()
+        (tmp_path / "ada.wav").symlink_to(secret)
+        for path in (f"{VOICES}/ada/sample", "/api/voices/samples-ada/audio"):
+            assert (await at.client.get(path)).status_code == 404
+
+
 # Lists
 
 

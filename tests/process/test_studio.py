@@ -38,9 +38,9 @@ def with_bytes(content: bytes, at: int, new: bytes) -> bytes:
     return content[:at] + new + content[at + len(new) :]
 
 
-def flac_that_says(frames: int, sound: NDArray[Any]) -> bytes:
+def flac_that_says(frames: int, sound: NDArray[Any], rate: int = RATE) -> bytes:
     """The total of a FLAC file is the last 36 bits of these eight bytes."""
-    content = encoded(sound, "FLAC")
+    content = encoded(sound, "FLAC", rate=rate)
     told = int.from_bytes(content[18:26], "big") >> 36 << 36 | frames
     return with_bytes(content, 18, told.to_bytes(8, "big"))
 
@@ -81,6 +81,8 @@ SAMPLES: list[tuple[str, str, Callable[[], bytes], str]] = [
     ("stereo that cancels out", ".wav", lambda: encoded(STEREO * np.array([1, -1], dtype=np.int16)), GOOD),
     ("three channels", ".wav", lambda: encoded(np.stack([hum()] * 3, axis=1)), "it has 3 channels, not 1 or 2"),
     ("65535 channels", ".wav", lambda: with_bytes(WAV, 22, b"\xff\xff"), "not a sound that can be read"),
+    ("rate of nothing", ".wav", lambda: with_bytes(WAV, 24, bytes(4)), "not a sound that can be read"),
+    ("rate of four thousand million", ".wav", lambda: with_bytes(WAV, 24, b"\xff" * 4), "not a sound that can be read"),
     ("rate of one", ".wav", lambda: with_bytes(WAV, 24, struct.pack("<I", 1)), "its rate is 1 Hz"),
     ("just long enough", ".wav", lambda: hum_wav(1.0), GOOD),
     ("too short", ".wav", lambda: hum_wav(0.99), "it lasts 0.99 s: speak for 1 s at least"),
@@ -93,6 +95,7 @@ SAMPLES: list[tuple[str, str, Callable[[], bytes], str]] = [
     ("overdriven", ".wav", lambda: encoded(np.clip(floats() * 9, -1, 1)), "it is overdriven"),
     ("not a number", ".wav", lambda: encoded(floats(np.nan), subtype="FLOAT"), "samples that are no numbers"),
     ("infinity", ".wav", lambda: encoded(floats(np.inf, -np.inf), subtype="FLOAT"), "samples that are no numbers"),
+    ("absurd", ".wav", lambda: encoded(floats(3e38, -3e38), subtype="FLOAT"), "samples that are no numbers"),
     ("wav that says it is endless", ".wav", lambda: with_bytes(WAV, 40, b"\xff\xff\xff\xff"), GOOD),
     ("wav that was cut off", ".wav", lambda: hum_wav(5.0)[:120_000], GOOD),
     ("wav that says less", ".wav", lambda: with_bytes(WAV, 40, struct.pack("<I", 9_600)), "it lasts 0.20 s"),
@@ -116,7 +119,7 @@ def store(tmp_path: Path) -> VoiceStore:
 
 
 @pytest.mark.parametrize(("name", "suffix", "content", "answer"), SAMPLES, ids=[sample[0] for sample in SAMPLES])
-def test_a_recording_has_one_answer_however_it_comes(
+def test_f3_f4_a_recording_has_one_answer_however_it_comes(
     tmp_path: Path, name: str, suffix: str, content: Callable[[], bytes], answer: str
 ) -> None:
     dropped, added, sound = voice_store(tmp_path / "dropped"), voice_store(tmp_path / "added"), content()
@@ -177,7 +180,7 @@ def test_what_a_program_started_ends_with_it(tmp_path: Path) -> None:
     wait_until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie", "the child is gone")
 
 
-def test_the_studio_cannot_take_more_memory_than_a_recording_needs(tmp_path: Path) -> None:
+def test_f3_the_studio_cannot_take_more_memory_than_a_recording_needs(tmp_path: Path) -> None:
     studio = Path(sys.modules["voice_server"].__path__[0]) / "studio" / "__main__.py"
     code = (
         f"import runpy; limit = runpy.run_path({str(studio)!r})['limit_myself']; limit()\n"

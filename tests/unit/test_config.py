@@ -93,7 +93,7 @@ def test_a_shipped_backend_may_be_the_default_of_an_own_file(write):
     assert load_config(write("default: tone")).default == "tone"
 
 
-def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path):
+def test_f8_a_byte_order_mark_is_no_part_of_the_text(tmp_path):
     path = tmp_path / "bom.yaml"
     path.write_bytes(b"\xef\xbb\xbfdefault: tone\n")
     assert load_config(path).default == "tone"
@@ -180,7 +180,7 @@ def test_null_is_the_same_as_a_key_that_is_not_there(write):
         ("options: [1]", "options", "object"),
     ],
 )
-def test_a_mistake_is_told_with_its_line_and_place(refusal, keys, where, words):
+def test_f8_a_mistake_is_told_with_its_line_and_place(refusal, keys, where, words):
     problems = refusal(one(keys)).problems
     assert len(problems) == 1
     assert problems[0].startswith(f"4: backends.mine.{where}: ") and words in problems[0]
@@ -207,7 +207,7 @@ def test_a_default_that_names_no_backend_is_refused(refusal):
     assert "no backend 'nobody'" in str(refusal("default: nobody"))
 
 
-def test_all_problems_are_told_at_once_in_the_order_of_lines(refusal):
+def test_f8_all_problems_are_told_at_once_in_the_order_of_lines(refusal):
     error = refusal(
         """\
         defalt: x
@@ -236,25 +236,25 @@ def test_a_missing_file_is_a_configuration_error(tmp_path):
         load_config(tmp_path / "none.yaml")
 
 
-def test_a_file_that_is_not_utf8_is_refused_with_its_line(tmp_path):
+def test_f8_a_file_that_is_not_utf8_is_refused_with_its_line(tmp_path):
     (tmp_path / "x.yaml").write_bytes(b"a: 1\nb: \xff\n")
     with pytest.raises(ConfigError, match="2: is not UTF-8"):
         load_config(tmp_path / "x.yaml")
 
 
-def test_an_endless_file_is_refused_without_being_read_whole(tmp_path):
+def test_f8_an_endless_file_is_refused_without_being_read_whole(tmp_path):
     path = tmp_path / "x.yaml"
     path.write_bytes(b"#" * (ConfigLimits().file_bytes + 1))
     with pytest.raises(ConfigError, match="larger"):
         load_config(path)
 
 
-def test_no_tag_runs_code(refusal, tmp_path):
+def test_f8_no_tag_runs_code(refusal, tmp_path):
     refusal(f"x: !!python/object/apply:os.mkdir [{tmp_path}/made]")
     assert not (tmp_path / "made").exists()
 
 
-def test_loading_imports_no_backend(write):
+def test_f8_loading_imports_no_backend(write):
     code = """
         import pathlib, sys
         from voice_server.config import load_config

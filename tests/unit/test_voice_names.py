@@ -39,7 +39,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_name_with_a_meaning_to_a_file_system_is_no_voice_name(name):
+def test_f1_a_name_with_a_meaning_to_a_file_system_is_no_voice_name(name):
     assert not is_voice_name(name)
 
 
@@ -55,13 +55,13 @@ def test_any_script_may_name_a_voice(name):
 
 @settings(suppress_health_check=[HealthCheck.too_slow])  # the first run builds a table of all of Unicode
 @given(st.text())
-def test_no_voice_name_holds_a_separator_or_a_control_character(name):
+def test_f1_no_voice_name_holds_a_separator_or_a_control_character(name):
     if is_voice_name(name):
         assert not any(char in '/\\:*?"<>|%\0' or not char.isprintable() for char in name)
 
 
 @pytest.mark.parametrize("name", [name for name in HOSTILE if name])
-def test_a_hostile_name_is_an_unknown_voice(name):
+def test_f1_a_hostile_name_is_an_unknown_voice(name):
     with pytest.raises(UnknownVoice) as caught:
         resolve(name, ["heart"], {})
     assert caught.value.code == "unknown_voice" and name not in caught.value.message

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
+import stat
+import tempfile
 import threading
 from contextlib import suppress
 from dataclasses import replace
@@ -17,6 +20,7 @@ from voice_server.core.errors import BadSample, StorageFull, UnknownVoice, Voice
 from voice_server.core.limits import VoiceLimits
 from voice_server.studio.clean import clean_file
 from voice_server.voices import About, VoiceStore
+from voice_server.voices.files import read_plain
 
 ADA, BOB = hum_wav(pitch_hz=200.0), hum_wav(pitch_hz=300.0)
 
@@ -160,7 +164,7 @@ def test_a_refused_recording_is_judged_once(folder: Path) -> None:
     assert "could not be decoded" in store.problems["ada.wav"]
 
 
-def test_only_plain_files_are_read(store: VoiceStore, folder: Path) -> None:
+def test_f2_only_plain_files_are_read(store: VoiceStore, folder: Path) -> None:
     (folder / "real.wav").write_bytes(ADA)
     (folder / "link.wav").symlink_to(folder / "real.wav")
     (folder / "dangling.wav").symlink_to(folder / "nowhere")
@@ -171,6 +175,58 @@ def test_only_plain_files_are_read(store: VoiceStore, folder: Path) -> None:
     store.scan()
     assert list(store.samples) == ["real"]
     assert set(store.problems) == {"link.wav", "dangling.wav", "folder.wav", "pipe.wav", "worded.wav"}
+
+
+def test_f2_a_device_and_a_socket_are_no_recordings(store: VoiceStore, folder: Path) -> None:
+    try:
+        os.mknod(folder / "zeros.wav", stat.S_IFCHR | 0o600, os.makedev(1, 5))
+    except PermissionError:
+        pytest.skip("only an administrator can make a device")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(folder / "talk.wav"))
+        store.scan()
+    assert store.samples == {}
+    assert set(store.problems) == {"zeros.wav", "talk.wav"}
+
+
+def test_f2_what_may_not_be_read_is_left_out_with_the_reason(tmp_path: Path) -> None:
+    secret = tmp_path / "secret.wav"
+    secret.write_bytes(ADA)
+    secret.chmod(0)
+    if os.geteuid():
+        with pytest.raises(BadSample, match="Permission denied"):
+            read_plain(secret, 2**20, "the recording")
+        return
+    with tempfile.TemporaryDirectory() as open_folder:
+        os.chmod(open_folder, 0o755)
+        secret = secret.rename(Path(open_folder) / "secret.wav")
+        os.seteuid(65534)
+        try:
+            with pytest.raises(BadSample, match="Permission denied"):
+                read_plain(secret, 2**20, "the recording")
+        finally:
+            os.seteuid(0)
+
+
+def test_f2_a_file_that_becomes_a_link_after_it_was_judged_is_not_followed(folder: Path, tmp_path: Path) -> None:
+    """The studio opens it after the gateway has: whoever owns the folder may be quick."""
+    (tmp_path / "elsewhere.wav").write_bytes(BOB)
+
+    def swapped(source: Path, target: Path) -> bytes:
+        source.unlink()
+        source.symlink_to(tmp_path / "elsewhere.wav")
+        return in_this_process(source, target)
+
+    store = VoiceStore(folder, VoiceLimits(), swapped, tmp_path / "home")
+    (folder / "ada.wav").write_bytes(ADA)
+    store.scan()
+    assert store.samples == {}
+    assert copies(folder) == []
+
+
+def test_f2_a_pipe_in_the_place_of_a_judged_file_keeps_nobody_waiting(folder: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    assert "not a plain file any more" in clean_file(str(tmp_path / "pipe.wav"), "/dev/null", 1.0, 30.0)["refused"]
 
 
 @pytest.mark.parametrize("name", ["ada", "Zoë", "美咲", "v1.5", "two words", "ada.wav", "a+b", "x" * 64])
@@ -185,7 +241,7 @@ BAD_NAMES = ["", ".", "..", "../x", "..\\x", "/etc/x", "a/b", "a\0b", "CON", "nu
 
 
 @pytest.mark.parametrize("name", [*BAD_NAMES, "x" * 65, "Zoe\u0308", "a\nb", "~", "$HOME", "a\u202eb"])
-def test_a_name_that_no_voice_can_have_is_refused_before_anything_is_written(
+def test_f1_a_name_that_no_voice_can_have_is_refused_before_anything_is_written(
     store: VoiceStore, folder: Path, name: str
 ) -> None:
     with pytest.raises(BadSample, match="its name is not one a voice can have") as refusal:
@@ -195,7 +251,7 @@ def test_a_name_that_no_voice_can_have_is_refused_before_anything_is_written(
 
 
 @pytest.mark.parametrize("name", [b"-rf", b"CON", b"x.", "😀".encode(), "Zoe\u0308".encode(), b"\xff\xfe", b"a\nb"])
-def test_a_dropped_file_with_such_a_name_is_left_out(store: VoiceStore, folder: Path, name: bytes) -> None:
+def test_f1_a_dropped_file_with_such_a_name_is_left_out(store: VoiceStore, folder: Path, name: bytes) -> None:
     (folder / os.fsdecode(name + b".wav")).write_bytes(ADA)
     store.scan()
     assert store.samples == {}
@@ -344,7 +400,7 @@ def test_a_clash_of_dropped_voices_is_told_and_both_are_voices(store: VoiceStore
     assert list(store.problems) == ["bob.json"]
 
 
-def test_a_disk_that_takes_nothing_is_told_apart_from_a_bad_recording(folder: Path) -> None:
+def test_f7_a_disk_that_takes_nothing_is_told_apart_from_a_bad_recording(folder: Path) -> None:
     (folder.parent / "home").write_text("a file where a folder should be")
     store = store_of(folder)
     with pytest.raises(StorageFull, match="make room for it"):

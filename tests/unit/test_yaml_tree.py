@@ -49,16 +49,16 @@ def test_an_empty_file_is_an_empty_map():
         (BOMB, 1, "anchors"),
     ],
 )
-def test_what_is_not_plain_yaml_is_refused_with_its_line(text, line, words):
+def test_f8_what_is_not_plain_yaml_is_refused_with_its_line(text, line, words):
     found = problems(text)
     assert found and found[0].startswith(f"{line}: ") and words in found[0]
 
 
-def test_problems_are_all_told_at_once():
+def test_f8_problems_are_all_told_at_once():
     assert len(problems("a: 1\na: 2\nb: 2020-01-01\n3: x\n")) == 3
 
 
 @given(st.text(alphabet="ab:&*!-[]{}#'\"|> \n\t0.?%@`", max_size=60))
-def test_no_text_makes_it_raise_and_every_problem_is_inside_it(text):
+def test_f8_no_text_makes_it_raise_and_every_problem_is_inside_it(text):
     _, found = read_tree(text)
     assert all(1 <= problem.line <= text.count("\n") + 1 for problem in found)

@@ -34,8 +34,9 @@ def check_header(sound: bytes, limits: TranscriptionLimits) -> None:
         header = soundfile.info(io.BytesIO(sound))
     except (soundfile.LibsndfileError, RuntimeError):
         raise UnknownFormat("it is no sound that can be read: send wav, mp3, flac or ogg", field="file") from None
-    if header.channels > limits.channels or not 0 < header.samplerate <= limits.sample_rate_max:
-        told = f"at most {limits.channels} channels at {limits.sample_rate_max} Hz; send mono at 16000 Hz"
+    if header.channels > limits.channels or not limits.sample_rate_min <= header.samplerate <= limits.sample_rate_max:
+        rates = f"{limits.sample_rate_min} to {limits.sample_rate_max} Hz"
+        told = f"at most {limits.channels} channels at {rates}; send mono at 16000 Hz"
         raise UnknownFormat(told, field="file")
     if header.frames > limits.longest_s * header.samplerate and not _is_unknown(header.frames):
         raise _too_long(limits)

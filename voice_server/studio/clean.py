@@ -7,6 +7,8 @@ sounds: no denoiser, no compressor, no filter. The same file always gives the sa
 from __future__ import annotations
 
 import io
+import os
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,7 @@ _RELATIVE_GATE_DB = -10.0  # as EBU R 128 gates, so that pauses do not count as 
 _QUIET_DB = -30.0  # below the level of speech is silence at the ends; louder may be breath or a soft consonant
 _MARGIN_S = 0.1  # of it that is kept: a voice rises and dies away within it
 _FULL_SCALE = 0.9999
+_ABSURD = 1e6  # of full scale, and so is what is no number: no arithmetic survives it
 _CLIPPED = 0.02  # a share of samples at full scale: loud speech is far below, an overdriven microphone above
 _MISSING_S = 0.1  # a lossy decoder's delay is less; more was lost
 _BEYOND_S = 1.0  # what is decoded beyond the longest recording, to see that it is too long
@@ -53,7 +56,7 @@ def clean_file(source: str, target: str, min_s: float, max_s: float) -> dict[str
 def decode(source: str, max_s: float) -> tuple[Sound, int]:
     """All channels, and the rate. However long the file says it is, no more than a second too much is decoded."""
     try:
-        with open(source, "rb") as file, soundfile.SoundFile(file) as sound:
+        with open(source, "rb", opener=_plain) as file, soundfile.SoundFile(file) as sound:
             rate = sound.samplerate
             samples: Sound = sound.read(int((max_s + _BEYOND_S) * rate), dtype="float32", always_2d=True)
             promised_s = sound.frames / rate
@@ -65,6 +68,15 @@ def decode(source: str, max_s: float) -> tuple[Sound, int]:
     if held_s < promised_s - _MISSING_S:
         raise Refused(f"its header says {promised_s:.1f} s, but it holds {held_s:.1f} s: copy or save it once more")
     return samples, rate
+
+
+def _plain(path: str, flags: int) -> int:
+    """What was a plain file when it was judged may be a link to another by now."""
+    fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise Refused("it is not a plain file any more: put the sound itself there")
+    return fd
 
 
 def clean(samples: Sound, rate: int, min_s: float) -> NDArray[np.int16]:
@@ -84,7 +96,7 @@ def clean(samples: Sound, rate: int, min_s: float) -> NDArray[np.int16]:
 
 
 def check(samples: Sound) -> None:
-    if not np.isfinite(samples).all():
+    if not (np.abs(samples) < _ABSURD).all():
         raise Refused("it holds samples that are no numbers: save it anew, as 16-bit wav")
     if np.mean(np.abs(samples) >= _FULL_SCALE) > _CLIPPED:
         raise Refused("it is overdriven: record it anew with the microphone turned down")

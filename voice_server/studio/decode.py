@@ -40,7 +40,7 @@ def _decode(sound: soundfile.SoundFile, target: BinaryIO, rate: int, longest_s: 
         total += len(block)
         if total > longest_s * sound.samplerate:
             return TOO_LONG
-        target.write(_to_pcm(resampler.resample_chunk(np.nan_to_num(block.mean(axis=1)))))
+        target.write(_to_pcm(resampler.resample_chunk(_to_mono(block))))
     target.write(_to_pcm(resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True)))
     target.flush()
     return 0 if total else DAMAGED
@@ -55,6 +55,13 @@ def _blocks(sound: soundfile.SoundFile) -> Iterator[np.ndarray]:
         if not len(block):
             return
         yield block
+
+
+def _to_mono(block: np.ndarray) -> np.ndarray:
+    """Without what is no number, which would spoil all that the resampler makes of its neighbours."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        mono = block.mean(axis=1)
+    return np.nan_to_num(mono, posinf=0.0, neginf=0.0).clip(-1.0, 1.0)
 
 
 def _to_pcm(samples: np.ndarray) -> bytes:

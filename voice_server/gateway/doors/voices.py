@@ -7,6 +7,7 @@ of one. The fields are in core/doors/voices_protocol.
 from __future__ import annotations
 
 import asyncio
+import stat
 import time
 from collections.abc import Collection
 from typing import Any
@@ -138,11 +139,17 @@ async def file_of(sample: Sample) -> FileResponse:
     """Its original. Raises UnknownVoice when somebody has just taken it away."""
     path = sample.original
     try:
-        found = await asyncio.to_thread(path.stat)
+        found = await asyncio.to_thread(path.lstat)
     except OSError:
-        raise UnknownVoice("the recording of this voice is gone", field="name") from None
+        raise _gone() from None
+    if not stat.S_ISREG(found.st_mode):  # it was a file when it became a voice
+        raise _gone()
     headers = {"x-content-type-options": "nosniff"}  # it came from outside, and is sent from where the page lives
     return FileResponse(path, media_type=MEDIA_TYPES[path.suffix.lower()], stat_result=found, headers=headers)
+
+
+def _gone() -> UnknownVoice:
+    return UnknownVoice("the recording of this voice is gone", field="name")
 
 
 # Lists
