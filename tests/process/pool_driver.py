@@ -54,7 +54,7 @@ class Listener:
     def on_failed(self, failed: Failed) -> None:
         self._end(failed)
 
-    def on_lost(self, reason: str) -> None:
+    def on_lost(self, reason: str, pardon: Callable[[], None]) -> None:
         self._end(reason)
 
     def on_refused(self, error: VoiceError) -> None:

@@ -15,6 +15,7 @@ import pytest
 import websockets
 
 from tests.harness import (
+    FAST,
     RunningServer,
     ask,
     eventually,
@@ -41,6 +42,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_leaks")]
 
 VICTIM = "This is the one who dies."
 OTHERS = ("The first bystander.", "Here is the second one.", "And a third.")
+FORGIVING = replace(FAST, stream=replace(FAST.stream, poisoned_s=0.0))  # an address is charged with nothing
 CHUNK_BYTES = 24 * 80 * 2  # 80 ms, the chunk of the tone backend
 
 # Wants more memory than there is at its first render.
@@ -175,6 +177,27 @@ async def test_w3_a_stream_of_two_such_sentences_is_poisoned_and_the_pool_recove
     assert answer.close_code == 1011
     assert answer.audio == tone_bytes(VICTIM)[: 2 * CHUNK_BYTES] * 2
     assert after.audio == tone_bytes(OTHERS[0])
+
+
+async def test_w3_text_that_kills_again_and_again_cannot_break_the_backend(tone_python: Path) -> None:
+    limits = replace(HARDY_WORKER, crash_loop_starts=5, crash_loop_window_s=600.0)
+    async with running_server(tone_config(workers=2, limits=limits), tone_python, limits=FORGIVING) as server:
+        for _ in range(5):
+            answer = await ask(server.ws, {"opts": {"fault": "die@2"}, "token": VICTIM, "done": True})
+            assert answer.codes == ["sentence_failed"]
+        await all_ready(server.backend, without=0)
+        assert sum(slot.restarts for slot in server.backend.pool.slots) == 10
+
+
+async def test_w3_each_stream_of_an_address_that_keeps_killing_is_closed_at_once_and_others_are_not(
+    tone_python: Path,
+) -> None:
+    deadly = {"opts": {"fault": "die@2"}, "token": VICTIM, "done": True}
+    async with running_server(tone_config(limits=HARDY_WORKER), tone_python) as server:
+        codes = [(await ask(server.ws, deadly)).codes for _ in range(3)]
+        after = await ask(server.ws, {"token": OTHERS[0], "done": True})
+    assert codes == [["sentence_failed"], ["poisoned"], ["poisoned"]]
+    assert (after.codes, after.audio) == ([], tone_bytes(OTHERS[0]))
 
 
 async def test_w3_sentences_that_die_side_by_side_poison_their_stream_once(tone_python: Path) -> None:

@@ -82,6 +82,34 @@ def test_shorter_service_does_not() -> None:
     assert policy.died(NOW + LIMITS.healthy_s - 0.1).delay_s == 1.0
 
 
+@pytest.mark.parametrize("is_told_first", [True, False], ids=["before", "after"])
+def test_deaths_that_were_pardoned_never_break_a_slot(is_told_first: bool) -> None:
+    policy, now = RestartPolicy(LIMITS, lambda: MIDDLE), NOW
+    for _ in range(100):
+        policy.started(now)
+        policy.ready(now)
+        if is_told_first:
+            policy.pardon()
+        restart = policy.died(now)
+        if not is_told_first:
+            policy.pardon()
+        assert not restart.broken
+        assert restart.delay_s <= 2 * LIMITS.backoff_first_s
+        now += restart.delay_s
+
+
+def test_a_pardon_takes_back_one_death_and_no_other() -> None:
+    policy = RestartPolicy(LIMITS, lambda: MIDDLE)
+    told = []
+    for number in range(LIMITS.crash_loop_starts + 1):
+        policy.started(NOW)
+        policy.ready(NOW)
+        if number == 0:
+            policy.pardon()
+        told.append(policy.died(NOW).broken)
+    assert told == [False] * LIMITS.crash_loop_starts + [True]
+
+
 def broken_policy() -> RestartPolicy:
     policy = RestartPolicy(LIMITS, lambda: MIDDLE)
     for _ in range(LIMITS.crash_loop_starts):

@@ -53,6 +53,12 @@ class RestartPolicy:
         self._delay_s = min(2 * delay_s, self._limits.backoff_max_s)
         return Restart(delay_s * (1 + self._limits.backoff_jitter * (2 * self._random() - 1)), broken=False)
 
+    def pardon(self) -> None:
+        """A death was no fault of the slot, be it one that `died` was told or is to be told: a text has killed it."""
+        if self._starts:
+            self._starts.pop()
+        self._delay_s = max(self._limits.backoff_first_s, self._delay_s / 2)
+
     def _is_looping(self, now: float) -> bool:
         """Too many starts in too short a time; or loads that fail one after the other, however slowly."""
         full = len(self._starts) == self._limits.crash_loop_starts

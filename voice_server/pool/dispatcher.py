@@ -7,11 +7,13 @@ is free, so that a client may still change them. Retrying a lost render is the s
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from voice_server.core.audio import pcm as audio
 from voice_server.core.audio.repeats import Repeat, RepeatKey, Repeats
+from voice_server.core.charges import Charges
 from voice_server.core.errors import BackendUnavailable, VoiceError
 from voice_server.core.limits import StreamLimits
 from voice_server.core.scheduling.schedule import Assignment, Scheduler
@@ -49,7 +51,8 @@ class RenderSink(Protocol):
 
     def on_failed(self, failed: Failed) -> None: ...
 
-    def on_lost(self, reason: str) -> None: ...
+    def on_lost(self, reason: str, pardon: Callable[[], None]) -> None:
+        """`pardon` is for when it turns out that the text has killed the worker."""
 
     def on_refused(self, error: VoiceError) -> None: ...
 
@@ -71,6 +74,7 @@ class Dispatcher:
         self._repeats = Repeats(repeat_bytes) if repeat_bytes else None
         self._ready: Ready | None = None  # of the latest worker
         self._limits = limits
+        self.charges = Charges(limits.poisonous_sentences, limits.poisoned_s)
         self._loop = asyncio.get_running_loop()
         self._workers: dict[str, Worker] = {}
         self._sinks: dict[tuple[int, int], RenderSink] = {}  # of waiting sentences
@@ -206,7 +210,7 @@ class Dispatcher:
         self._workers.pop(worker.name, None)
         for render_id in sorted(renders):
             if render := self._renders.pop(render_id, None):
-                render.sink.on_lost(reason)
+                render.sink.on_lost(reason, worker.pardon)
         self._pump()
 
     # Inside

@@ -182,3 +182,7 @@ class Supervisor:
         self._reason = reason
         self._enter("restarting")
         self._owner.on_lost(worker, renders, reason)
+
+    def on_pardoned(self, worker: Worker) -> None:
+        """It was lost to a text. The pool need not know."""
+        self._policy.pardon()

@@ -62,8 +62,14 @@ class WorkerOwner(Protocol):
     def on_lost(self, worker: Worker, renders: frozenset[int], reason: str) -> None: ...
 
 
+class WorkerKeeper(WorkerOwner, Protocol):
+    """Who also decides whether there is to be another one."""
+
+    def on_pardoned(self, worker: Worker) -> None: ...
+
+
 class Worker:
-    def __init__(self, name: str, load: Load, limits: WorkerLimits, owner: WorkerOwner) -> None:
+    def __init__(self, name: str, load: Load, limits: WorkerLimits, owner: WorkerKeeper) -> None:
         self.name = name
         self.ready: Ready | None = None
         self.stage = "starting"  # of loading, for people
@@ -78,6 +84,7 @@ class Worker:
         self._liveness = LivenessPolicy(limits, self._loop.time())
         self._log = WorkerLog(name, limits)
         self._lost = False
+        self._is_pardoned = False
         self._heard: dict[int, int] = {}  # pieces of audio that each listening render was told, and one for its finish
         self._process: WorkerProcess | None = None
         self._channel: Channel | None = None
@@ -170,6 +177,12 @@ class Worker:
             _log.warning("%s %s; replacing it", self.name, reason)
             self._disown(reason, cause)
             self._kill_after_dump()
+
+    def pardon(self) -> None:
+        """It was lost, and a text was to blame; several of its renders may say so."""
+        if not self._is_pardoned:
+            self._is_pardoned = True
+            self._owner.on_pardoned(self)
 
     def kill(self) -> None:
         if self._process:

@@ -7,6 +7,7 @@ second attempt is the last: whatever of the sentence was heard stays heard.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Protocol
 
 from voice_server.core.audio import pcm as audio
@@ -72,7 +73,7 @@ class Sentence:
         self.truncated = False  # the engine hit its length cap
         self.worker = ""  # of the latest attempt
         self._attempts = 0
-        self._deaths = 0
+        self._pardons: list[Callable[[], None]] = []  # of the workers that died of it, as it may be
         self._exact = False
         self._resampler: Resampler | None = None
         self._trim: SilenceTrim | None = None
@@ -125,14 +126,20 @@ class Sentence:
         else:
             self._end(_told(failed))
 
-    def on_lost(self, reason: str) -> None:
-        self._deaths += 1
+    def on_lost(self, reason: str, pardon: Callable[[], None]) -> None:
+        self._pardons.append(pardon)
         if self._attempts < ATTEMPTS:
             self._owner.on_sentence_retry(self, exact=self._exact)
             return
-        if self._deaths >= ATTEMPTS:  # told first: an answer that ends with this sentence must not end well
-            self._owner.on_sentence_poisonous(self)
+        if len(self._pardons) >= ATTEMPTS:  # told first: an answer that ends with this sentence must not end well
+            self._charge()
         self._end(SentenceFailed("its worker died twice; leave the sentence out or say it differently"))
+
+    def _charge(self) -> None:
+        """It has killed twice: that is its own doing, not that of the workers."""
+        for pardon in self._pardons:
+            pardon()
+        self._owner.on_sentence_poisonous(self)
 
     def on_refused(self, error: VoiceError) -> None:
         self._end(error)

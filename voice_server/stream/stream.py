@@ -304,8 +304,14 @@ class Stream:
 
     def on_sentence_poisonous(self, sentence: Sentence) -> None:
         self._poisonous += 1
-        if self._poisonous >= self._limits.stream.poisonous_sentences:
+        self._dispatcher.charges.add(self._settings.client, self._loop.time())
+        if self._poisonous >= self._limits.stream.poisonous_sentences or self._is_poisoner():
             self._give_up(Poisoned("the text of this stream keeps killing workers"))
+
+    def _is_poisoner(self) -> bool:
+        """Its client has other such streams. Those that harm nobody go on: an address may be that of a whole house."""
+        client = self._settings.client
+        return bool(client) and self._dispatcher.charges.are_too_many(client, self._loop.time())
 
     def stop_render(self, sentence: Sentence) -> None:
         self._dispatcher.stop_render(self._id, sentence)
