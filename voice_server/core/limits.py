@@ -64,8 +64,8 @@ class StreamLimits:
     waiting_per_worker: int = 16  # streams in line, times the workers of the pool
     seconds_per_char: float = 0.15  # a sentence's audio may be this long (2.2 x normal speech) ...
     sentence_min_s: float = 10.0  # ... or this, whichever is more; beyond it the engine is babbling
-    poisonous_sentences: int = 2  # that killed two workers each, of one stream before it is closed, or of one address ...
-    poisoned_s: float = 600.0  # ... within this time: then each stream of it that does it again is closed
+    poisonous_sentences: int = 2  # that killed two workers each: then their stream is closed, and of one address ...
+    poisoned_s: float = 600.0  # ... within this time: then each stream of it that does it again
     sample_rate: int = 24_000  # Hz, what a client gets unless it asks: the original's constant
     sample_rate_min: int = 8_000  # telephone
     sample_rate_max: int = 48_000
