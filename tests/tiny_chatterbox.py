@@ -14,6 +14,7 @@ from voice_server.backends import chatterbox
 CONTROL = ["[START]", "[STOP]", "[UNK]", "[SPACE]"]
 TAGS = ["[laugh]", "[clear throat]"]
 STOP_LOGIT = 4.5  # against about a thousand others with 0
+SOUNDS = 20  # of the standard model, as likely as one another
 
 
 class TinyChatterbox(chatterbox.ChatterboxBackend):
@@ -87,7 +88,9 @@ def _speak_evenly(model: Any, stop: int) -> None:
         layer.mlp.down_proj.weight.zero_()
     model.speech_pos_emb.emb.weight.zero_()
     model.speech_emb.weight.zero_()[:, 0] = 1.0
-    model.speech_head.weight[stop, 0] = 2 * STOP_LOGIT / model.dim**0.5
+    head = model.speech_head.weight
+    head[SOUNDS:, 0] = -1.0  # never: its min_p would leave the likeliest token alone, were the others many and equal
+    head[stop, 0] = 1.0 / model.dim**0.5
 
 
 def _write_tokenizer(folder: Path, turbo: bool) -> None:

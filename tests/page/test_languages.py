@@ -60,7 +60,7 @@ def test_switching_the_language_changes_all_words_and_switching_back_restores_th
     page: Page, server: PageServer
 ) -> None:
     page.goto(server.url)
-    page.wait_for_function("() => window.voicePage")
+    expect(page.locator("#history h2")).to_be_visible()  # the last part that comes: its answers are on the disk
     before = headings(page)
     choose_language(page, "zh")
     expect(page.locator("html")).to_have_attribute("lang", "zh")

@@ -27,7 +27,7 @@ COLOURS_SEEN = 32  # a page that shows nothing has fewer
 DOCS = HOME / "docs" / "ui"
 CROWD = 12  # four workers of this speed can serve eight
 LOOK_MS = 6000  # so that there is a past to be drawn
-ENGINE_MS = 120_000  # for Whisper, which is built and loaded first
+ENGINE_MS = 120_000  # for Whisper, which is built and loaded first, and for a crowd on a busy machine
 QUESTION = "What time does the first train leave tomorrow morning?"
 REPLY = (
     "The first train leaves at seven minutes past six. It stops at the harbour, and you have to change there. "
@@ -102,7 +102,7 @@ def test_the_pool_under_load(
     with crowd(busy.process.port, CROWD, "tone"):
         page.goto(busy.url)
         page.locator("#pool").scroll_into_view_if_needed()
-        page.locator(".pool-stream").nth(CROWD - 1).wait_for()
+        page.locator(".pool-stream").nth(CROWD - 1).wait_for(timeout=ENGINE_MS)
         page.wait_for_timeout(LOOK_MS)
         shoot(page.locator("#pool"), "pool")
 
