@@ -166,8 +166,9 @@ class HttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        is_body = self.cycle is not None and self.cycle.more_body  # perhaps of a request that was refused unread
         super().data_received(data)
-        if self._head_timer and not self.transport.is_closing():
+        if self._head_timer and not is_body and not self.transport.is_closing():
             self._head_bytes += len(data)
             if self._head_bytes > self._limits.head_bytes:
                 self.send_400_response("The head of the request is too large.")
