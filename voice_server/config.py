@@ -125,12 +125,14 @@ def _text(path: Path) -> str:
 
 
 def _build(kind: Any, node: Node, where: str, problems: list[Problem], **given: str) -> Any:
-    """A value of type `kind` from a node, or None and at least one more problem."""
+    """A value of type `kind` from a node, or None. What is wrong in it is among the problems, and its default here:
+    so that all that is wrong can be told at once."""
     if is_dataclass(kind):
         return _build_fields(kind, node, where, problems, given)
     if get_origin(kind) is dict and is_dataclass(get_args(kind)[1]) and isinstance(node.value, dict):
         item = get_args(kind)[1]
-        return {key: _build(item, child, f"{where}.{key}", problems) for key, child in node.value.items()}
+        built = {key: _build(item, child, f"{where}.{key}", problems) for key, child in node.value.items()}
+        return {key: value for key, value in built.items() if value is not None}
     try:
         return msgspec.convert(node.plain(), kind, dec_hook=_to_path)
     except msgspec.ValidationError as error:
@@ -142,14 +144,14 @@ def _build_fields(kind: Any, node: Node, where: str, problems: list[Problem], gi
     if not isinstance(node.value, dict):
         problems.append(Problem(node.line, where, "expected a map of keys and values"))
         return None
-    before = len(problems)
     hints = {name: hint for name, hint in get_type_hints(kind, include_extras=True).items() if name not in given}
     problems.extend(_unknown_keys(node, hints, where))
     set_ = {key: child for key, child in node.value.items() if key in hints and child.value is not None}
-    values = {key: _build(hints[key], child, _join(where, key), problems) for key, child in set_.items()}
-    missing = [item.name for item in fields(kind) if _is_required(item) and item.name not in given | values]
-    problems.extend(Problem(node.line, where, f"{name} is missing") for name in missing)
-    return kind(**given, **values) if len(problems) == before else None
+    built = {key: _build(hints[key], child, _join(where, key), problems) for key, child in set_.items()}
+    values = {key: value for key, value in built.items() if value is not None}
+    required = {item.name for item in fields(kind) if _is_required(item)}
+    problems.extend(Problem(node.line, where, f"{name} is missing") for name in sorted(required - {*given, *set_}))
+    return kind(**given, **values) if required <= {*given, *values} else None
 
 
 def _unknown_keys(node: Node, hints: dict[str, Any], where: str) -> Iterator[Problem]:

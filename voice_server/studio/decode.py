@@ -60,8 +60,8 @@ def _blocks(sound: soundfile.SoundFile) -> Iterator[np.ndarray]:
 def _to_mono(block: np.ndarray) -> np.ndarray:
     """Without what is no number, which would spoil all that the resampler makes of its neighbours."""
     with np.errstate(over="ignore", invalid="ignore"):
-        mono = block.mean(axis=1)
-    return np.nan_to_num(mono, posinf=0.0, neginf=0.0).clip(-1.0, 1.0)
+        mono: np.ndarray = np.nan_to_num(block.mean(axis=1), posinf=0.0, neginf=0.0)
+    return mono.clip(-1.0, 1.0)
 
 
 def _to_pcm(samples: np.ndarray) -> bytes:
