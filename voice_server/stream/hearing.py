@@ -157,6 +157,8 @@ class Hearing:
 
     def on_done(self) -> None:
         text = joined(self._segments)
+        self._measure(self.backlog_s)  # an engine need not say of the last of it that it has heard it
+        self._worked_bytes = self._pushed_bytes
         self._end("done")
         self._tell(HearingDone(text, tuple(self._segments), duration_s(self._pushed_bytes, self._rate)))
 
