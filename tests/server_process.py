@@ -23,7 +23,7 @@ HOME = Path(__file__).parents[1]
 
 
 class ServerProcess:
-    def __init__(self, process: subprocess.Popen[str], patience_s: float = TIMEOUT_S) -> None:
+    def __init__(self, process: subprocess.Popen[str], patience_s: float = 3 * TIMEOUT_S) -> None:
         self._process = process
         self._lines: list[str] = []
         self._reader = threading.Thread(target=self._read)
