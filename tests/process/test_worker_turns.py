@@ -32,6 +32,7 @@ from voice_server.wire.messages import (
     Cancelled,
     Deadline,
     Done,
+    Failed,
     Load,
     Ping,
     Pong,
@@ -180,6 +181,21 @@ def test_an_engine_that_has_nothing_to_say_gives_way_to_who_runs_dry_and_to_nobo
         worker.say(Render(2, "words", "", {}, 60.0))
         assert isinstance(worker.hear(), Progress)
         worker.say(Deadline(2, 0.2))
+        assert isinstance(audio := worker.hear(), Audio)
+        assert audio.render_id == 2
+
+
+def test_a_render_that_is_silent_for_ever_fails_alone_and_the_turns_of_others_do_not_count(tmp_path: Path) -> None:
+    impatient = SILENT.replace(
+        "import time\n", "import time\n    import voice_server.worker.host as host\n    host._SILENT_S = 0.5\n"
+    )
+    with loaded(adapter_file(tmp_path, impatient) + ":A") as worker:
+        worker.say(Render(1, "silence", ""))
+        worker.say(Render(2, "words", "", {}, 60.0))
+        while not isinstance(message := worker.hear(), Failed):
+            assert isinstance(message, Progress)
+        assert (message.render_id, message.code) == (1, "render_failed")
+        assert "no sound in 0.5 s of work" in message.message
         assert isinstance(audio := worker.hear(), Audio)
         assert audio.render_id == 2
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _GIVE_WAY_S = 0.25  # what a listener must have left, for a step of the slowest engines
 _SHOW_LIFE_S = 1.0  # the gateway's patience is many times this
+_SILENT_S = 300.0  # of work on one render without a sound; the longest sentence, said again in vain, takes less
 
 
 @dataclass
@@ -34,6 +35,7 @@ class _Open:
     pace: float  # by how many seconds each second of audio moves that on
     said: int = 0  # audio messages
     spoiled: int = 0  # samples that were no numbers
+    silent_s: float = 0.0  # of work since its last audio; turns of others do not count
 
 
 class Host:
@@ -88,6 +90,7 @@ class Host:
             self._open[command.render_id] = _Open(command.render_id, chunks, due_at, command.pace)
 
     def _step(self, render: _Open) -> None:
+        begun_at = self._clock()
         try:
             chunk: Any = next(render.chunks)
             pcm = to_pcm(chunk)
@@ -95,18 +98,20 @@ class Host:
         except StopIteration as end:
             self._finish(render, truncated=end.value == TRUNCATED)
         except Exception as error:
-            del self._open[render.render_id]
-            _close(render.chunks)
-            self._fail(render.render_id, error)
+            self._drop(render, error)
         else:
             if pcm:
                 self._say_audio(render, pcm)
             else:
-                self._show_life(render)
+                self._show_life(render, begun_at)
 
-    def _show_life(self, render: _Open) -> None:
+    def _show_life(self, render: _Open, begun_at: float) -> None:
         """An empty chunk: the engine works on something that nobody hears. It gives way to whoever runs dry soon."""
         now = self._clock()
+        render.silent_s += now - begun_at
+        if render.silent_s >= _SILENT_S:
+            self._drop(render, BackendError("render_failed", f"the engine gave no sound in {_SILENT_S:g} s of work"))
+            return
         render.due_at = max(render.due_at, now + _GIVE_WAY_S)
         if now >= self._life_shown_at + _SHOW_LIFE_S:
             self._life_shown_at = now
@@ -114,6 +119,7 @@ class Host:
 
     def _say_audio(self, render: _Open, pcm: bytes) -> None:
         render.due_at += render.pace * duration_s(pcm, self._adapter.sample_rate)
+        render.silent_s = 0.0
         for piece in pieces(pcm):
             self._link.say(Audio(render.render_id, render.said, piece))
             render.said += 1
@@ -124,6 +130,11 @@ class Host:
             self._link.say(Done(render.render_id, render.said, truncated, render.spoiled))
         else:
             self._fail(render.render_id, BackendError("empty_audio", "the engine gave no audio for this text"))
+
+    def _drop(self, render: _Open, error: Exception) -> None:
+        del self._open[render.render_id]
+        _close(render.chunks)
+        self._fail(render.render_id, error)
 
     def _fail(self, render_id: int, error: Exception) -> None:
         traceback.print_exception(type(error), error, error.__traceback__)
