@@ -6,8 +6,8 @@
     to audio    from the client's `cancel`, followed at once by a new text, to the first audio of that
 
 The engine is tone at the pace of a person, one worker: whoever comes next needs this worker and no other. A chunk that
-is being computed is computed to its end, and the cancel follows an audio at once, when the next chunk has just begun: so
-one chunk is the least of the first figure, two of the second.
+is being computed is computed to its end, and the cancel follows an audio at once, when the next chunk has just begun:
+one chunk is the least that the first figure can be, two that the second can.
 """
 
 from __future__ import annotations

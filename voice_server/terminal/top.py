@@ -24,6 +24,8 @@ from voice_server.wire.messages import STT
 
 STYLES = {
     "ready": "green",
+    "spare": "cyan",
+    "leaving": "yellow",
     "speaking": "green",
     "waiting": "yellow",
     "loading": "yellow",

@@ -43,7 +43,7 @@ export class Backends extends EventTarget {
     if (!this.chosen) return "loading";
     if (this.chosen.ready) return "ready";
     const states = new Set(this.chosen.workers.map((worker) => worker.state));
-    return ["waiting", "loading", "restarting"].some((state) => states.has(state)) ? "loading" : "broken";
+    return ["waiting", "loading", "restarting", "leaving"].some((state) => states.has(state)) ? "loading" : "broken";
   }
 
   /** @param {string} name */

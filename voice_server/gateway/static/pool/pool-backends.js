@@ -11,7 +11,14 @@ import { drawStreams } from "./pool-streams.js";
 
 const SHOWN_SEATS = 8; // of one worker
 const SOON_S = 1; // a render that is due earlier is urgent
-const LAMPS = { ready: "ready", waiting: "loading", loading: "loading", restarting: "loading" };
+const LAMPS = {
+  ready: "ready",
+  spare: "ready",
+  leaving: "loading",
+  waiting: "loading",
+  loading: "loading",
+  restarting: "loading",
+};
 
 /**
  * @param {HTMLElement} root
@@ -106,7 +113,7 @@ function drawFigure(figure, name, value) {
 
 function drawSeats(list, worker) {
   mark(list, "aria-label", t("pool.renders_of", { worker: worker.name }));
-  list.hidden = worker.state !== "ready";
+  list.hidden = !["ready", "leaving"].includes(worker.state);
   reconcile(list, seatsOf(worker), { key: (seat) => seat.key, make: newSeat, update: drawSeat });
 }
 
