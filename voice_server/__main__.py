@@ -39,6 +39,7 @@ from voice_server.terminal.arguments import tell
 from voice_server.terminal.doctor import run_doctor
 from voice_server.terminal.install import run_install
 from voice_server.terminal.making_tokens import make_token
+from voice_server.terminal.restart import run_restart
 from voice_server.terminal.top import run_top
 from voice_server.venvs import VenvBuildFailed, VenvStore
 from voice_server.voices import VoiceStore
@@ -82,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     token = commands.add_parser("token", help="make a token for somebody", parents=[common])
     token.add_argument("name", metavar="NAME", help="whose it is, as it stands in logs")
     token.set_defaults(run=lambda given: make_token(given.name))
+    _add_restart(commands.add_parser("restart", help="replace the workers of a backend one by one", parents=[common]))
     _add_top(commands.add_parser("top", help="show what a server is doing", parents=[common]))
     samples = commands.add_parser("voices", help="list, add, show, remove and hear the voices made from recordings")
     voices.add_arguments(samples, common, os.environ.get(TOKEN_VARIABLE, ""))
@@ -91,6 +93,13 @@ def _parser() -> argparse.ArgumentParser:
     listen.set_defaults(run=lambda given: asyncio.run(_transcribe(given)))
     _add_port(commands.add_parser("port", help="be the bridge of a program in another language", parents=[common]))
     return parser
+
+
+def _add_restart(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("backend", metavar="BACKEND")
+    parser.add_argument("--url", default="http://127.0.0.1:8000", help="default: %(default)s")
+    parser.add_argument("--token", default=os.environ.get(TOKEN_VARIABLE, ""), help=f"default: {TOKEN_VARIABLE}")
+    parser.set_defaults(run=lambda given: run_restart(given.url, given.token, given.backend))
 
 
 def _add_top(parser: argparse.ArgumentParser) -> None:
@@ -120,6 +129,10 @@ def _add_serve_options(parser: argparse.ArgumentParser) -> None:
         help=f"one more port, for clients of: {', '.join(NAMES)}",
     )
     _add_access_options(parser)
+    drain_s = Limits().drain_s
+    parser.add_argument(
+        "--drain", type=float, default=drain_s, metavar="S", help="that answers may take after SIGTERM (default: 30)"
+    )
     parser.add_argument("--open", action="store_true", help="open the page in a browser as soon as it can speak")
 
 
@@ -215,7 +228,7 @@ def _limits(given: argparse.Namespace) -> Limits:
         chars_per_minute=max(0, given.chars_per_minute),
     )
     stream = replace(limits.stream, connections_per_address=given.connections_per_address)
-    return replace(limits, stream=stream, access=access)
+    return replace(limits, stream=stream, access=access, drain_s=max(0.0, given.drain))
 
 
 def _install(given: argparse.Namespace) -> int:

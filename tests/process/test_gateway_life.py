@@ -98,6 +98,17 @@ def test_g1_a_second_signal_ends_it_now(tmp_path: Path) -> None:
         assert all(is_gone(worker) for worker in workers)
 
 
+def test_g2_whose_answer_outlasts_the_patience_is_told_to_come_again(tmp_path: Path) -> None:
+    with server_process(tmp_path, "--drain", "0.5", speed_rtf=3.0) as server:
+        server.wait_ready()
+        workers = server.workers()
+        answer = asyncio.run(_answer_interrupted(server, signal.SIGTERM))
+        assert answer.codes == ["going_away"]
+        assert answer.close_code == 1012
+        assert server.wait() == 0
+        assert all(is_gone(worker) for worker in workers)
+
+
 def test_g3_kill_9_takes_idle_stopped_and_busy_workers_along(tmp_path: Path) -> None:
     with server_process(tmp_path, workers=3, speed_rtf=5.0) as server:
         server.wait_ready()
