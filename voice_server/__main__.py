@@ -1,4 +1,4 @@
-"""`python -m voice_server`: serve, install, doctor, token, top, voices, transcribe, port."""
+"""`python -m voice_server`: serve, install, doctor, restart, token, top, voices, transcribe, port."""
 
 from __future__ import annotations
 

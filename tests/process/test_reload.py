@@ -142,6 +142,23 @@ def test_workers_that_do_not_load_leave_the_old_ones_and_their_settings(tmp_path
         assert spoken(server, FIRST) == tone_bytes(FIRST)
 
 
+def restart(server: ServerProcess, backend: str) -> tuple[int, str]:
+    command = [sys.executable, "-m", "voice_server", "restart", backend, "--url", f"http://127.0.0.1:{server.port}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LOAD_S, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_backend_is_restarted_from_the_command_line(tmp_path: Path) -> None:
+    with server_process(tmp_path, workers=2) as server:
+        server.wait_ready()
+        before = pids(server)
+        code, said = restart(server, "tone")
+        assert (code, said.splitlines()[-1]) == (0, "tone was restarted")
+        assert not before & pids(server)
+        code, said = restart(server, "other")
+        assert (code, "this server runs tone" in said) == (1, True)
+
+
 def test_a_closed_terminal_still_ends_the_server(tmp_path: Path) -> None:
     (tmp_path / "tone.yaml").write_text(
         json.dumps({"backends": {"tone": {"adapter": "voice_server.backends.tone:ToneBackend"}}})

@@ -251,6 +251,7 @@ class TerminalLimits:
     unspoken_chars: int = 16 * 1024  # sent but not yet spoken: half of what the server accepts
     refresh_s: float = 0.08  # of the live view: smooth to the eye, and little CPU
     status_s: float = 5.0  # the answer of GET /status
+    told_bytes: int = 4 * 1024  # of a refusal
     sound_s: float = 24 * 3600.0  # of a file that `transcribe` hears: it is the caller's own machine
     status_every_s: float = 0.5  # between two looks of `top`: as fast as a person reads
 

@@ -18,25 +18,36 @@ Told = TypeVar("Told")
 _LIMITS = TerminalLimits()
 
 
-def ask(url: str, path: str, kind: type[Told], token: str, limits: TerminalLimits = _LIMITS) -> Told:
-    """The answer of GET `path`. Raises CannotConnect, whose message a person can act on."""
+def ask(
+    url: str, path: str, kind: type[Told], token: str, limits: TerminalLimits = _LIMITS, method: str = "GET"
+) -> Told:
+    """The answer of `path`. Raises CannotConnect, whose message a person can act on."""
     if not url.startswith(("http://", "https://")):
         raise CannotConnect(f"{url} is no address of a server: it starts with http:// or https://")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    request = urllib.request.Request(url.rstrip("/") + path, headers=headers)
+    request = urllib.request.Request(url.rstrip("/") + path, headers=headers, method=method)
     try:
         with urllib.request.urlopen(request, timeout=limits.status_s) as response:
             return msgspec.json.decode(response.read(), type=kind)
     except urllib.error.HTTPError as error:
-        raise CannotConnect(_refusal(url, error.code)) from error
+        raise CannotConnect(_refusal(url, error)) from error
     except (OSError, http.client.HTTPException) as error:
         raise CannotConnect(f"cannot reach {url}: {_reason(error)}; is the server running?") from error
     except (msgspec.DecodeError, ValueError) as error:
         raise CannotConnect(f"{url} is no voice server, or one of another version") from error
 
 
-def _refusal(url: str, status: int) -> str:
-    return f"{url} refused with HTTP {status}{HINTS.get(status, '')}"
+def _refusal(url: str, error: urllib.error.HTTPError) -> str:
+    """In the server's own words, where it has any and we have none."""
+    hint = HINTS.get(error.code) or _words(error.read(_LIMITS.told_bytes))
+    return f"{url} refused with HTTP {error.code}{hint}"
+
+
+def _words(body: bytes) -> str:
+    try:
+        return f": {msgspec.json.decode(body)['error']['message']}"
+    except (msgspec.DecodeError, ValueError, LookupError, TypeError):
+        return ""
 
 
 def _reason(error: Exception) -> str:
