@@ -29,6 +29,7 @@ class Answer:
     wrong: str = ""  # which promise was broken
     first_audio_s: float | None = None  # from its first sentence
     gap_s: float = 0.0  # silence that somebody who listens without a buffer heard
+    returns: int = 0  # of its client, whose line broke
 
 
 @dataclass(slots=True)

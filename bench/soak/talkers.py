@@ -9,39 +9,51 @@ import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import websockets
 
 from bench.soak.answers import Answer, Ear, Heard, judge
+from bench.soak.roamers import Roamer
 from bench.soak.texts import NATIVE, Manner, long_text, sentences, some_manner, tokens
 
 DOOR = "WS /stream-tokens"
+ROAMING_DOOR = "WS /stream-tokens?resume=1, lines that break"
 PATIENCE_S = 120.0  # for one answer; the gateway's own patience with a worker and with the line is much shorter
 _NO_MORE_S = 1.0  # without a message: all that was said is spoken
 
-Socket = websockets.ClientConnection
+Socket = websockets.ClientConnection | Roamer
 
 
 @asynccontextmanager
-async def opened(port: int, address: str) -> AsyncIterator[Socket]:
+async def opened(port: int, address: str, dice: random.Random, *, roams: bool) -> AsyncIterator[Socket]:
     """A socket of a client with an address of its own: limits are counted by address."""
-    url = f"ws://127.0.0.1:{port}/stream-tokens?keep_open=1"
-    async with websockets.connect(url, local_addr=(address, 0), compression=None, max_size=None) as ws:
-        await ws.recv()
+
+    async def connect(query: str) -> websockets.ClientConnection:
+        url = f"ws://127.0.0.1:{port}/stream-tokens?{query}"
+        return await websockets.connect(url, local_addr=(address, 0), compression=None, max_size=None)
+
+    ws = Roamer(connect, dice) if roams else await connect("keep_open=1")
+    await (ws.open() if isinstance(ws, Roamer) else ws.recv())
+    try:
         yield ws
+    finally:
+        await ws.close()
 
 
-async def converse(port: int, address: str, dice: random.Random) -> list[Answer]:
+async def converse(port: int, address: str, dice: random.Random, *, roams: bool) -> list[Answer]:
     """A few answers on one socket, some of them interrupted. It ends early with one that closed the socket."""
     answers: list[Answer] = []
     manner = Manner()
-    async with opened(port, address) as ws:
+    async with opened(port, address, dice, roams=roams) as ws:
         for _ in range(dice.randint(1, 4)):
             manner = await change_manner(ws, manner, some_manner(dice))
             talk = interrupt if dice.random() < 0.25 else answer
             answers.append(await talk(ws, dice, manner))
             if ws.close_code is not None or answers[-1].wrong:
                 break
+    if isinstance(ws, Roamer):
+        return [replace(one, door=ROAMING_DOOR, returns=ws.returns * (one is answers[-1])) for one in answers]
     return answers
 
 
