@@ -35,7 +35,7 @@ def test_messages_are_the_same_however_the_bytes_are_cut(sizes: list[int]) -> No
 def test_a_lying_length_is_refused_at_its_fourth_byte(length: int) -> None:
     header, decoder = struct.pack(">I", length), FrameDecoder()
     assert decoder.feed(header[:3]) == []
-    with pytest.raises(WireError):
+    with pytest.raises(WireError, match=f"^a frame of {length} bytes"):
         decoder.feed(header[3:])
 
 
@@ -46,8 +46,21 @@ def test_a_frame_of_exactly_the_limit_is_taken() -> None:
 
 
 def test_a_control_message_may_not_be_as_long_as_audio() -> None:
-    with pytest.raises(WireError):
-        FrameDecoder(max_frame_bytes=1000, max_control_bytes=100).feed(encode(Progress("x" * 200)))
+    message = Progress("x" * 200)
+    size = len(encode(message)) - 4
+    assert FrameDecoder(max_frame_bytes=1000, max_control_bytes=size).feed(encode(message)) == [message]
+    with pytest.raises(WireError, match=f"^a progress message of {size} bytes"):
+        FrameDecoder(max_frame_bytes=1000, max_control_bytes=size - 1).feed(encode(message))
+
+
+def test_the_shortest_body_is_read_before_it_is_refused() -> None:
+    with pytest.raises(WireError, match="a message is a map, not int"):
+        FrameDecoder().feed(frame(b"\x01"))
+
+
+def test_what_msgpack_made_of_bytes_it_cannot_read_is_told() -> None:
+    with pytest.raises(WireError, match="a frame is not msgpack: FormatError"):
+        FrameDecoder().feed(frame(b"\xc1"))
 
 
 @pytest.mark.parametrize(
@@ -86,7 +99,7 @@ def test_a_decoder_stays_dead_after_an_error() -> None:
     decoder = FrameDecoder()
     with pytest.raises(WireError):
         decoder.feed(frame(b"\xc1"))
-    with pytest.raises(WireError):
+    with pytest.raises(WireError, match=r"^the stream is already broken$"):
         decoder.feed(encode(Ping(1)))
     assert not decoder.at_frame_boundary
 
@@ -108,7 +121,14 @@ def test_a_long_frame_fed_byte_by_byte_takes_linear_time() -> None:
     assert costs_less(lambda: feed(200_000), 40, lambda: feed(20_000))
 
 
-@pytest.mark.parametrize("message", [Render(1, "\ud800", ""), Render(1, "", "", {"x": object()}), Ping(2**64)])
-def test_what_the_wire_cannot_carry_is_our_own_error(message: Render | Ping) -> None:
-    with pytest.raises(LocalError):
+@pytest.mark.parametrize(
+    ("message", "why"),
+    [
+        (Render(1, "\ud800", ""), "UnicodeEncodeError"),
+        (Render(1, "", "", {"x": object()}), "TypeError"),
+        (Ping(2**64), "OverflowError"),
+    ],
+)
+def test_what_the_wire_cannot_carry_is_our_own_error(message: Render | Ping, why: str) -> None:
+    with pytest.raises(LocalError, match=f"^a {message.type} message cannot be sent: {why}"):
         encode(message)

@@ -104,3 +104,19 @@ def test_a_refusal_quotes_only_the_beginning_of_a_strangers_words() -> None:
     with pytest.raises(WireError) as refusal:
         from_wire({"type": "x" * 10_000})
     assert len(str(refusal.value)) < 100
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ([], "a message is a map, not list"),
+        ({"type": "x" * 50}, "unknown message type '" + "x" * 40 + "'"),
+        ({"type": "ping", "nonce": 1, "extra": 1}, "ping has a field we do not know"),
+        ({"type": "ping", "nonce": "1"}, "ping.nonce has a wrong type or value"),
+        ({"type": "ping"}, "ping lacks a field"),
+    ],
+)
+def test_the_log_is_told_what_is_wrong_with_a_message_and_little_of_it(data: object, told: str) -> None:
+    with pytest.raises(WireError) as refusal:
+        from_wire(data)
+    assert str(refusal.value) == told

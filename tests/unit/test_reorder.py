@@ -51,6 +51,13 @@ def test_audio_behind_the_head_waits_for_it() -> None:
     assert made.held_bytes == 0
 
 
+def test_all_that_waits_behind_the_head_is_counted() -> None:
+    made = buffer(3)
+    for index, samples in ((1, 2), (1, 1), (2, 4)):
+        made.push(index, LOUD * samples)
+    assert made.held_bytes == 14
+
+
 def test_the_end_of_a_sentence_tells_how_long_it_was() -> None:
     made = buffer()
     made.push(0, LOUD * (RATE // 4))

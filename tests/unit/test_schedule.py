@@ -369,3 +369,43 @@ def test_a_sentence_from_memory_waits_for_its_admission_like_any_other() -> None
     desk.say(A)
     assert not desk.scheduler.skip(A)
     assert desk.scheduler.place(A, NOW) is not None
+
+
+def test_what_comes_after_a_stopped_sentence_needs_no_idle_worker_any_more() -> None:
+    desk = Desk(4)
+    desk.say(A, 0, 1)
+    render = desk.one()
+    desk.hear(render, 0.5, NOW, deliver=False)
+    assert desk.start() == []  # ahead of an open render, and the worker is not idle
+    desk.scheduler.stopped(render.render_id, NOW)
+    assert desk.start() == [(A, 1)]
+
+
+def test_what_overtook_a_stopped_sentence_can_be_delivered() -> None:
+    desk = Desk(1, 1)
+    desk.say(A, 0, 1, chars=LONG)
+    head, next_one = desk.scheduler.assign(NOW)
+    desk.done(next_one, 5.0, NOW, deliver=False)
+    desk.scheduler.stopped(head.render_id, NOW)
+    (told,) = [one for one in desk.scheduler.snapshot(NOW).streams if one.stream == A]
+    assert told.ahead_s == 5.0
+
+
+def test_a_lost_sentence_goes_to_another_worker_than_the_one_that_lost_it() -> None:
+    desk = Desk(1, 1, 1)
+    desk.say(A)
+    render = desk.one()
+    desk.lose(render, NOW)
+    desk.scheduler.retry(A, 0, SHORT, NOW, avoid="w1")  # whose turn it is
+    assert desk.one().worker == "w2"
+
+
+@pytest.mark.parametrize("told", [(0, 1), (1, 0)])
+def test_lost_sentences_find_their_places_in_whatever_order_they_are_told(told: tuple[int, int]) -> None:
+    desk = Desk(4, 4)
+    desk.say(A, 0, 1, 2, 3)
+    for render in desk.scheduler.assign(NOW):
+        desk.lose(render, NOW)
+    for sentence in told:
+        desk.scheduler.retry(A, sentence, SHORT, NOW)
+    assert desk.start() == [(A, 0), (A, 1)]

@@ -198,6 +198,10 @@ def test_joining_keeps_the_hard_limit() -> None:
     assert join_short(["Yes. ", "y" * 20], first=False, limits=SHORT) == ["Yes. ", "y" * 20]
 
 
+def test_what_is_joined_may_reach_the_hard_limit() -> None:
+    assert join_short(["Yes. ", "y" * 15], first=False, limits=SHORT) == ["Yes. " + "y" * 15]
+
+
 def test_joining_nothing_gives_nothing() -> None:
     assert join_short([], first=True) == []
 
@@ -299,6 +303,12 @@ def test_a_clause_is_taken_from_the_open_sentence_which_goes_on_behind_it() -> N
     assert splitter.flush() == ["So"]
 
 
+def test_white_space_is_no_clause() -> None:
+    splitter = SentenceSplitter()
+    splitter.push(" ")
+    assert (splitter.take_clause(), splitter.pending) == ("", " ")
+
+
 def test_no_clause_is_taken_while_an_earlier_end_is_in_doubt() -> None:
     splitter = SentenceSplitter()
     splitter.push("We have apples, pears etc. ")
@@ -321,4 +331,6 @@ def test_taking_clauses_at_any_time_loses_nothing_of_the_text(pieces: list[str])
 def test_a_sentence_is_split_where_both_parts_are_long_enough() -> None:
     assert split_clause(CLAUSE + REST) == [CLAUSE, REST]
     assert split_clause(CLAUSE + "now. ") == [CLAUSE + "now. "]
+    least = CLAUSE + "x" * FULL.eager_clause_chars
+    assert (len(split_clause(least)), len(split_clause(least[:-1]))) == (2, 1)
     assert split_clause(REST) == [REST]
