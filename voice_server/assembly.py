@@ -81,8 +81,7 @@ def _inherited(environ: Mapping[str, str]) -> dict[str, str]:
 
 def worker_specs(backend: BackendConfig, python: Path, workers: int, gpus: Sequence[Gpu]) -> list[WorkerSpec]:
     """Those that work, and behind them the spares."""
-    working = place(backend, workers, gpus)
-    placements = [*working, *place_spares(working, backend.spares)]
+    placements = _placements(backend, workers, gpus)
     options = backend.options | (backend.shared_gpu_options if shares_gpu(placements) else {})
     return [
         WorkerSpec(
@@ -91,10 +90,15 @@ def worker_specs(backend: BackendConfig, python: Path, workers: int, gpus: Seque
             load=Load(backend.adapter, placement.device, options, backend.warmup_text),
             limits=backend.limits,
             device=placement.name,
-            is_spare=number >= len(working),
+            is_spare=number >= len(placements) - backend.spares,
         )
         for number, placement in enumerate(placements)
     ]
+
+
+def _placements(backend: BackendConfig, workers: int, gpus: Sequence[Gpu]) -> list[Placement]:
+    working = place(backend, workers, gpus)
+    return [*working, *place_spares(working, backend.spares)]
 
 
 def build_pool(backend: BackendConfig, specs: Sequence[WorkerSpec], limits: Limits) -> Pool[Dispatcher]:
@@ -108,7 +112,7 @@ def build_hearing_pool(backend: BackendConfig, specs: Sequence[WorkerSpec], limi
 
 def sharing_warning(backend: BackendConfig, workers: int, gpus: Sequence[Gpu]) -> str:
     """What the operator should know about workers that share a GPU; "" where there is nothing to know."""
-    placements = place(backend, workers, gpus)
+    placements = _placements(backend, workers, gpus)
     if not (backend.shared_gpu_options and shares_gpu(placements)):
         return ""
     changed = ", ".join(f"{name}: {json.dumps(value)}" for name, value in backend.shared_gpu_options.items())

@@ -51,6 +51,13 @@ def test_workers_that_share_a_gpu_are_not_compiled(workers: int, optimize: objec
     assert [spec.load.options.get("optimize", "auto") for spec in specs] == [optimize] * (workers or 2)
 
 
+def test_a_spare_shares_the_gpu_of_the_worker_whose_place_it_takes() -> None:
+    specs = worker_specs(replace(VOXCPM, spares=1), PYTHON, 2, TWO_GPUS)
+    assert [(spec.device, spec.is_spare) for spec in specs] == [("cuda:0", False), ("cuda:1", False), ("cuda:0", True)]
+    assert [spec.load.options["optimize"] for spec in specs] == [False] * 3
+    assert "3 workers share 2 GPU(s)" in sharing_warning(replace(VOXCPM, spares=1), 2, TWO_GPUS)
+
+
 def test_workers_that_share_a_gpu_are_told_to_the_operator_with_the_reason() -> None:
     warning = sharing_warning(VOXCPM, 3, TWO_GPUS)
     assert "voxcpm: 3 workers share 2 GPU(s)" in warning
