@@ -22,7 +22,7 @@ from websockets.http11 import Request
 from websockets.protocol import State
 
 from voice_server.core.limits import StreamLimits
-from voice_server.gateway.sockets import ABORT, CUT, EXPEL, SEND_AT_ONCE, SHORTEN, UNTIL_PARTED
+from voice_server.gateway.sockets import ABORT, CUT, SEND_AT_ONCE, TETHER
 
 _REFUSAL = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
@@ -42,9 +42,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if hasattr(self, "scope"):
             self.scope["extensions"][ABORT] = {"call": self.transport.abort}
             self.scope["extensions"][SEND_AT_ONCE] = {"call": self.send_at_once}
-            self.scope["extensions"][EXPEL] = {"call": self.expel}
-            self.scope["extensions"][SHORTEN] = {"call": self.shorten}
-            self.scope["extensions"][UNTIL_PARTED] = {"call": self.until_parted}
+            self.scope["extensions"][TETHER] = {"socket": self}
 
     async def send(self, message: Any) -> None:
         """A handshake that was refused with an answer is complete; uvicorn would log it as a mistake of the app."""

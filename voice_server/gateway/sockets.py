@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from typing import Protocol
 
 from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -13,9 +14,20 @@ POLICY_VIOLATION = 1008
 ABORT = "voice_server.abort"  # the ASGI extensions that gateway/server.py puts into the scope
 CUT = "voice_server.cut"
 SEND_AT_ONCE = "voice_server.send_at_once"
-EXPEL = "voice_server.expel"
-SHORTEN = "voice_server.shorten"
-UNTIL_PARTED = "voice_server.until_parted"
+TETHER = "voice_server.tether"
+
+
+class Tethered(Protocol):
+    """A socket whose client may come back on another one."""
+
+    def expel(self, text: str, code: int) -> None:
+        """Last words, if the client can take them now, and the end of the connection: nothing waits for a dead one."""
+
+    def shorten(self, send_bytes: int) -> None:
+        """Let the kernel hold so much for the client, about: what it holds is lost with the network."""
+
+    async def until_parted(self) -> bool:
+        """Waits for the end of the connection; whether it was meant: the client said goodbye, or broke the rules."""
 
 
 async def say_and_close(websocket: WebSocket, text: str, code: int) -> None:
@@ -46,19 +58,9 @@ def send_at_once(websocket: WebSocket, data: bytes) -> bool:
     return bool(extension) and extension["call"](data)
 
 
-def expel(websocket: WebSocket, text: str, code: int) -> None:
-    """Last words, if the client can take them now, and the end of the connection: nothing waits for a dead one."""
-    websocket.scope["extensions"][EXPEL]["call"](text, code)
-
-
-def shorten(websocket: WebSocket, send_bytes: int) -> None:
-    """Let the kernel hold so much for the client, about: what it holds is lost with the network."""
-    websocket.scope["extensions"][SHORTEN]["call"](send_bytes)
-
-
-async def until_parted(websocket: WebSocket) -> bool:
-    """Waits for the end of the connection; whether it was meant: the client said goodbye, or broke the rules."""
-    return bool(await websocket.scope["extensions"][UNTIL_PARTED]["call"]())
+def tethered(websocket: WebSocket) -> Tethered:
+    socket: Tethered = websocket.scope["extensions"][TETHER]["socket"]
+    return socket
 
 
 async def until_left(websocket: WebSocket) -> None:

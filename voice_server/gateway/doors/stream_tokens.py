@@ -13,14 +13,7 @@ from voice_server.core.errors import VoiceError
 from voice_server.core.events import AnswerDone, AudioChunk, Event, Problem, StreamReady, Told
 from voice_server.gateway.house import House
 from voice_server.gateway.security import client_of, key_name_of
-from voice_server.gateway.sockets import (
-    POLICY_VIOLATION,
-    expel,
-    say_and_close,
-    send_at_once,
-    shorten,
-    until_parted,
-)
+from voice_server.gateway.sockets import POLICY_VIOLATION, say_and_close, send_at_once, tethered
 from voice_server.gateway.tethers import Tether, elsewhere
 from voice_server.gateway.visits import Visit
 from voice_server.stream.dialogue import Dialogue
@@ -88,18 +81,18 @@ def _leave_for(claim: Claim) -> None:
 
 async def _hold(websocket: WebSocket, house: House, tether: Tether, claim: Claim | None = None) -> None:
     """One socket of a stream that outlives it, if it is lost."""
-    dialogue, farewell = tether.dialogue, elsewhere()
-    async with tether.held(partial(expel, websocket, _text_of(farewell), farewell.close_code)):
+    dialogue, socket, farewell = tether.dialogue, tethered(websocket), elsewhere()
+    async with tether.held(partial(socket.expel, _text_of(farewell), farewell.close_code or POLICY_VIOLATION)):
         lacking = tether.tape.rewind(claim.bytes, claim.messages) if claim else []
         ready = dialogue.stream.greeting(tether.offer(claim.bytes if claim else None))
         dialogue.outbox.reopen(ready, *lacking)
-        shorten(websocket, house.limits.resume.socket_bytes)
+        socket.shorten(house.limits.resume.socket_bytes)
         try:
             await _visit(websocket, house, dialogue, tether.tape)
         except _Claimed:
             tether.cut()
             raise
-        if await until_parted(websocket):
+        if await socket.until_parted():
             tether.cut()
 
 
