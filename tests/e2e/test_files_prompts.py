@@ -29,6 +29,7 @@ from tests.harness import (
 )
 from tests.internet import HOST, answer, internet
 from tests.process.test_studio import encoded, flac_that_says
+from tests.server_process import server_process
 from voice_server.core.addresses import FileUrl
 from voice_server.core.limits import PromptLimits
 from voice_server.core.settings import BackendConfig
@@ -222,3 +223,16 @@ async def test_f7_without_a_place_for_temporary_files_only_recordings_by_url_fai
         assert heard.last["error"]["code"] == "INTERNAL_ERROR"
         assert "make room" in heard.last["error"]["message"]
         assert (await said(ws)).audio == tone_bytes(*SENTENCES)
+
+
+async def test_f6_the_flag_of_a_real_server_allows_the_internet_and_no_more(tmp_path: Path) -> None:
+    with server_process(tmp_path, "--allow-prompt-urls") as server:
+        server.wait_ready()
+        async with websockets.connect(f"{server.ws}/tts") as ws:
+            told = {}
+            for url in ("https://files.invalid/me.wav", "https://127.0.0.1/me.wav", "http://files.invalid/me.wav"):
+                told[url] = (await said(ws, prompt_wav_url=url)).last["error"]["details"]["errors"]["prompt_wav_url"]
+            assert (await said(ws)).audio == tone_bytes(*SENTENCES)
+    nowhere, *others = told.values()
+    assert "no address on the public internet" in nowhere
+    assert all("https://HOST/PATH" in other for other in others)
