@@ -20,6 +20,7 @@ from bench.soak.texts import NATIVE, Manner, long_text, sentences, some_manner, 
 DOOR = "WS /stream-tokens"
 ROAMING_DOOR = "WS /stream-tokens?resume=1, lines that break"
 PATIENCE_S = 120.0  # for one answer; the gateway's own patience with a worker and with the line is much shorter
+_RATE_MAX = NATIVE  # of who comes back: the server keeps a MiB, and at higher rates more than that may be on its way
 _NO_MORE_S = 1.0  # without a message: all that was said is spoken
 
 Socket = websockets.ClientConnection | Roamer
@@ -47,7 +48,7 @@ async def converse(port: int, address: str, dice: random.Random, *, roams: bool)
     manner = Manner()
     async with opened(port, address, dice, roams=roams) as ws:
         for _ in range(dice.randint(1, 4)):
-            manner = await change_manner(ws, manner, some_manner(dice))
+            manner = await change_manner(ws, manner, some_manner(dice, _RATE_MAX if roams else None))
             talk = interrupt if dice.random() < 0.25 else answer
             answers.append(await talk(ws, dice, manner))
             if ws.close_code is not None or answers[-1].wrong:

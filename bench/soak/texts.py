@@ -37,8 +37,10 @@ class Manner:
         return resampler.push(pcm) + resampler.flush()
 
 
-def some_manner(dice: random.Random) -> Manner:
-    return Manner(dice.choice(_VOICES), dice.choice(_SPEEDS), dice.choice(_RATES))
+def some_manner(dice: random.Random, most: int | None = None) -> Manner:
+    """With a sample rate of at most so much."""
+    rate = dice.choice(_RATES)
+    return Manner(dice.choice(_VOICES), dice.choice(_SPEEDS), min(rate, most or rate))
 
 
 def sentence(dice: random.Random) -> str:
