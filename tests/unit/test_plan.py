@@ -22,7 +22,7 @@ class Answer:
 
     def start(self, audio_s: float = 0.0) -> RenderPlan:
         first = self.plan.waiting.popleft()
-        render = RenderPlan(first.sentence, 1, first.sentence, first.chars, "w0", NOW, NOW)
+        render = RenderPlan(first.sentence, 1, first.sentence, first.chars, "w0", NOW)
         self.plan.open[render.render_id] = render
         self.hear(render, audio_s)
         return render

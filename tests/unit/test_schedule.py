@@ -308,9 +308,19 @@ def test_audio_that_comes_after_its_listener_ran_out_is_a_deadline_miss() -> Non
     desk = Desk(1)
     desk.say(A, chars=LONG)
     render = desk.one()
-    for now in (NOW + 1.0, NOW + 1.9, NOW + 3.1, NOW + 4.0):
+    for now in (NOW + 1.0, NOW + 1.9, NOW + 3.1, NOW + 4.0, NOW + 5.2):
         desk.hear(render, 1.0, now)
-    assert desk.scheduler.deadline_misses == 1
+    assert desk.scheduler.deadline_misses == 2
+
+
+@pytest.mark.parametrize(("late_s", "misses"), [(0.5 * LIMITS.late_s, 0), (2.0 * LIMITS.late_s, 1)])
+def test_audio_that_is_late_by_less_than_anybody_hears_is_no_miss(late_s: float, misses: int) -> None:
+    desk = Desk(1)
+    desk.say(A, chars=LONG)
+    render = desk.one()
+    desk.hear(render, 1.0, NOW)
+    desk.hear(render, 1.0, NOW + 1.0 + late_s)
+    assert desk.scheduler.deadline_misses == misses
 
 
 def test_the_first_audio_of_an_answer_misses_no_deadline_however_late_it_comes() -> None:
@@ -409,3 +419,35 @@ def test_lost_sentences_find_their_places_in_whatever_order_they_are_told(told: 
     for sentence in told:
         desk.scheduler.retry(A, sentence, SHORT, NOW)
     assert desk.start() == [(A, 0), (A, 1)]
+
+
+def test_a_client_that_was_told_that_less_is_left_for_it_moves_to_the_front() -> None:
+    desk = Desk(1)
+    for stream, audio_s in ((A, 8.0), (B, 5.0)):
+        desk.say(stream, chars=LONG)
+        desk.done(desk.one(), audio_s, NOW, deliver=False)
+        desk.say(stream, 1)
+    desk.scheduler.delivered(A, 0.0, 1.0, NOW)
+    assert desk.one().stream == A
+
+
+def test_renders_are_numbered_from_one() -> None:
+    desk = Desk(1, 1, 1)
+    desk.say(A, 0, 1, 2)
+    assert [one.render_id for one in desk.scheduler.assign(NOW)] == [1, 2, 3]
+
+
+def test_a_whole_file_is_worked_on_after_all_that_is_heard_soon() -> None:
+    desk = Desk(1)
+    desk.say(FILE)
+    assert desk.one().deadline == NOW + LIMITS.file_slack_s
+
+
+@pytest.mark.parametrize(("complete", "rtf"), [(True, 0.2), (False, 0.1)])
+def test_the_end_of_a_render_counts_as_work_unless_it_was_cancelled(complete: bool, rtf: float) -> None:
+    desk = Desk(1)
+    desk.say(A, chars=LONG)
+    render = desk.one()
+    desk.hear(render, 10.0, NOW + 1.0)
+    desk.scheduler.released(render.render_id, NOW + 2.0, complete=complete)
+    assert desk.scheduler.snapshot(NOW).workers[0].rtf == pytest.approx(rtf)

@@ -16,7 +16,8 @@ def full_desk() -> tuple[Desk, Assignment]:
     desk.say(B, now=NOW + 0.5)
     desk.say(C, now=NOW + 0.7)
     desk.scheduler.assign(NOW + 0.7)
-    desk.hear(render, 4.0, NOW)
+    for _ in range(2):
+        desk.hear(render, 2.0, NOW)
     return desk, render
 
 
@@ -77,8 +78,8 @@ def test_a_look_at_everything_shows_who_waits_for_what() -> None:
     assert seen.deadline_misses == 0
     for stream in seen.streams:
         assert stream.place == desk.scheduler.place(stream.stream, NOW + 1.0)
-    assert {one.stream: (one.waiting, one.ahead_s, one.open) for one in seen.streams if one.waiting} == {
-        A: (1, 3.0, [render.render_id]),
-        B: (1, 0.0, []),
-        C: (1, 0.0, []),
+    assert {one.stream: (one.waiting, one.rendered_s, one.ahead_s) for one in seen.streams if one.waiting} == {
+        A: (1, 4.0, 3.0),
+        B: (1, 0.0, 0.0),
+        C: (1, 0.0, 0.0),
     }

@@ -21,7 +21,7 @@ class Office:
 
     def take(self, worker: str, now: float = NOW, due_at: float = NOW) -> int:
         self._next += 1
-        self.renders[self._next] = RenderPlan(self._next, 1, 0, 30, worker, now, due_at)
+        self.renders[self._next] = RenderPlan(self._next, 1, 0, 30, worker, due_at)
         self.seats.take(worker, self._next, now)
         return self._next
 

@@ -32,7 +32,6 @@ class RenderPlan:
     sentence: int
     chars: int
     worker: str
-    started_at: float
     due_at: float  # as the worker was told, moved on by what it rendered since
     voice: str = ""
     audio_s: float = 0.0

@@ -329,7 +329,7 @@ class Scheduler:
         if not self._fifo:
             due_at = max(due_at, now) if plan.live else now + self._limits.file_slack_s
         render_id, self._next_render = self._next_render, self._next_render + 1
-        render = RenderPlan(render_id, stream, next_up.sentence, next_up.chars, worker, now, due_at, plan.voice)
+        render = RenderPlan(render_id, stream, next_up.sentence, next_up.chars, worker, due_at, plan.voice)
         plan.open[render_id] = self._renders[render_id] = render
         self._leave_line(stream)
         self._seats.take(worker, render_id, now)
