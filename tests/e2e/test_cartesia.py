@@ -15,7 +15,7 @@ import pytest
 import websockets
 
 from tests.harness import TIMEOUT_S, RunningServer, eventually, running_server, say, tone_bytes, tone_config
-from voice_server.core.limits import CartesiaLimits
+from voice_server.core.doors.limits import CartesiaLimits
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_leaks")]
 

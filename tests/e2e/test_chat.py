@@ -15,7 +15,7 @@ import pytest
 from tests.harness import FAST, TIMEOUT_S, RunningServer, eventually, running_server, tone_config
 from tests.language_model import KEY, Model, language_model
 from voice_server.core.doors.chat_protocol import model_settings
-from voice_server.core.limits import ChatLimits
+from voice_server.core.doors.limits import ChatLimits
 from voice_server.gateway.llm import open_writer
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_leaks")]

@@ -15,7 +15,7 @@ import pytest
 import soundfile
 
 from tests.harness import FAST, TIMEOUT_S, RunningServer, eventually, running_server, tone_config
-from voice_server.core.limits import ConvertLimits
+from voice_server.core.doors.limits import ConvertLimits
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_leaks")]
 

@@ -12,7 +12,7 @@ import websockets
 
 from tests.e2e.elevenlabs_client import PCM, SENTENCES, TEXT, hear, next_message, socket_of, turn
 from tests.harness import FAST, eventually, running_server, say, tone_bytes, tone_config
-from voice_server.core.limits import ElevenLabsLimits
+from voice_server.core.doors.limits import ElevenLabsLimits
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_leaks")]
 

@@ -12,8 +12,8 @@ import pytest
 from tests.harness import eventually
 from tests.internet import HOST, PUBLIC, Internet, Serve, answer, endless, internet
 from voice_server.core.addresses import FileUrl, read_url
+from voice_server.core.doors.limits import PromptLimits
 from voice_server.core.errors import BadOption
-from voice_server.core.limits import PromptLimits
 from voice_server.gateway.fetching import Fetcher
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_leaks")]

@@ -31,7 +31,7 @@ from tests.internet import HOST, answer, internet
 from tests.process.test_studio import encoded, flac_that_says
 from tests.server_process import server_process
 from voice_server.core.addresses import FileUrl
-from voice_server.core.limits import PromptLimits
+from voice_server.core.doors.limits import PromptLimits
 from voice_server.core.settings import BackendConfig
 from voice_server.gateway.fetching import Fetcher
 from voice_server.gateway.prompts import Prompts

@@ -20,7 +20,7 @@ from tests.harness import (
     tone_bytes,
     tone_config,
 )
-from voice_server.core.limits import VoxcpmTtsLimits
+from voice_server.core.doors.limits import VoxcpmTtsLimits
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_leaks")]
 

@@ -19,8 +19,8 @@ import pytest
 from tests.harness import TIMEOUT_S, hum, hum_wav
 from tests.process.test_studio import RATE, encoded, flac_that_says, floats, with_bytes
 from tests.server_process import ServerProcess, server_process
+from voice_server.core.doors.limits import TranscriptionLimits
 from voice_server.core.errors import AudioTooLong, UnknownFormat, VoiceError
-from voice_server.core.limits import TranscriptionLimits
 from voice_server.pool.decoding import check_header, decoded
 
 pytestmark = pytest.mark.anyio

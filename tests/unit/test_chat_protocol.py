@@ -8,8 +8,8 @@ import pytest
 
 from voice_server.core.doors import chat_protocol as protocol
 from voice_server.core.doors.chat_protocol import ChatRequest, Message
+from voice_server.core.doors.limits import ChatLimits
 from voice_server.core.errors import BadMessage, BadOption, ModelFailed, TextTooLong
-from voice_server.core.limits import ChatLimits
 
 BASE = {"LLM_BASE_URL": "http://localhost:11434/v1/", "LLM_MODEL": "small"}
 LIMITS = ChatLimits(window=3, message_chars=20)

@@ -32,9 +32,10 @@ from voice_server.core.doors.elevenlabs_protocol import (
     pieces,
     timed_audio,
 )
+from voice_server.core.doors.limits import ElevenLabsLimits
 from voice_server.core.errors import BadMessage, IdleTimeout, SentenceFailed, UnknownFormat, UnknownVoice, VoiceError
 from voice_server.core.events import AudioChunk, SentenceEnded, SentenceStarted
-from voice_server.core.limits import ElevenLabsLimits, Limits
+from voice_server.core.limits import Limits
 from voice_server.core.options import OptionSpec
 
 LIMITS = Limits()

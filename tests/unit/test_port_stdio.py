@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness import eventually
-from voice_server.core.limits import PortLimits
+from voice_server.core.doors.limits import PortLimits
 from voice_server.ports.stdio import NotPipes, Pipes
 
 pytestmark = pytest.mark.anyio

@@ -369,4 +369,4 @@ def merged(events: list[Event]) -> list[tuple[int, bytes]]:
 
 
 TestAnyOrderOfEvents = ReorderMachine.TestCase
-TestAnyOrderOfEvents.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestAnyOrderOfEvents.settings = settings(max_examples=2 * settings.default.max_examples, stateful_step_count=40)

@@ -278,4 +278,4 @@ def remembered(scheduler: Scheduler) -> set[int]:
 
 
 TestAnyOrderOfEvents = SchedulerMachine.TestCase
-TestAnyOrderOfEvents.settings = settings(max_examples=1800, stateful_step_count=20, deadline=None)
+TestAnyOrderOfEvents.settings = settings(max_examples=18 * settings.default.max_examples, stateful_step_count=20)

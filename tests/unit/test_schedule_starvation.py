@@ -123,7 +123,7 @@ WISHES = st.builds(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=2 * settings.default.max_examples)
 @given(
     wishes=st.lists(WISHES, min_size=1, max_size=4),
     rtf=st.sampled_from([0.3, 1.2]),

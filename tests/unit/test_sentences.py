@@ -212,7 +212,7 @@ pieces = st.sampled_from([*WORDS.split(), *MARKS, " ", " ", " "]) | st.character
 texts = st.lists(pieces, max_size=60).map("".join)
 
 
-@settings(max_examples=300)
+@settings(max_examples=3 * settings.default.max_examples)
 @given(texts, st.integers())
 def test_sentences_do_not_depend_on_how_the_text_is_cut_into_tokens(text: str, seed: int) -> None:
     whole = sentences_of([text])

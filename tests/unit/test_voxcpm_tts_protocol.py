@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from voice_server.core import errors
 from voice_server.core.addresses import FileUrl
+from voice_server.core.doors.limits import VoxcpmTtsLimits
 from voice_server.core.doors.voxcpm_tts_protocol import (
     Cancel,
     Ping,
@@ -26,7 +27,6 @@ from voice_server.core.doors.voxcpm_tts_protocol import (
 )
 from voice_server.core.errors import VoiceError
 from voice_server.core.events import AudioChunk, Event, SentenceQueued, SentenceRendering, SentenceStarted
-from voice_server.core.limits import VoxcpmTtsLimits
 
 LIMITS = VoxcpmTtsLimits()
 ENGINE = {"cfg_value", "inference_timesteps", "denoise", "prompt_text", "retry_badcase", "retry_badcase_max_times"}

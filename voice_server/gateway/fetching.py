@@ -18,8 +18,8 @@ import anyio
 import httpcore
 
 from voice_server.core.addresses import FileUrl, is_public
+from voice_server.core.doors.limits import PromptLimits
 from voice_server.core.errors import BadOption
-from voice_server.core.limits import PromptLimits
 
 Resolve = Callable[[str], Awaitable[Sequence[str]]]  # all addresses of a host; raises OSError
 

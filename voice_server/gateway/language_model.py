@@ -14,8 +14,8 @@ import httpx
 
 from voice_server.core.doors import chat_protocol as protocol
 from voice_server.core.doors.chat_protocol import Message, ModelSettings
+from voice_server.core.doors.limits import ChatLimits
 from voice_server.core.errors import ModelFailed, Overloaded
-from voice_server.core.limits import ChatLimits
 from voice_server.gateway.llm import Answer
 
 _log = logging.getLogger(__name__)

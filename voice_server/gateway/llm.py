@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Protocol
 
 from voice_server.core.doors.chat_protocol import Message, ModelSettings
-from voice_server.core.limits import ChatLimits
+from voice_server.core.doors.limits import ChatLimits
 
 
 class Answer(Protocol):

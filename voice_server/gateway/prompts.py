@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from voice_server.core.addresses import FileUrl
+from voice_server.core.doors.limits import PromptLimits
 from voice_server.core.errors import BadOption, BadSample, Overloaded, StorageFull
-from voice_server.core.limits import PromptLimits
 from voice_server.gateway.uploads import seat
 from voice_server.voices import VoiceStore
 

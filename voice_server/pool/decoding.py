@@ -19,8 +19,8 @@ from typing import BinaryIO
 import soundfile
 
 from voice_server.core.audio.pcm import SAMPLE_BYTES
+from voice_server.core.doors.limits import TranscriptionLimits
 from voice_server.core.errors import AudioTooLong, UnknownFormat
-from voice_server.core.limits import TranscriptionLimits
 from voice_server.pool.process import Command, Printing
 
 _STUDIO = Path(__file__).parents[1] / "studio" / "__main__.py"

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from voice_server.config import ConfigError
+from voice_server.core.doors.limits import PortLimits
 from voice_server.core.errors import BackendUnavailable, BadMessage, VoiceError
-from voice_server.core.limits import PortLimits
 from voice_server.ports.stdio import Pipes
 from voice_server.venvs import VenvBuildFailed
 

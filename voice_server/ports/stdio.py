@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from voice_server.core.limits import PortLimits
+from voice_server.core.doors.limits import PortLimits
 from voice_server.ports.packets import BadPacket, PacketDecoder, packet
 
 _STDIN, _STDOUT, _STDERR = range(3)

@@ -17,6 +17,7 @@ from msgspec import Meta
 
 from voice_server.core.audio.pcm import duration_s
 from voice_server.core.audio.raw_formats import RawFormat, to_raw
+from voice_server.core.doors.limits import CartesiaLimits
 from voice_server.core.errors import BadMessage, EmptyText, UnknownFormat, VoiceError
 from voice_server.core.events import (
     AnswerCancelled,
@@ -27,7 +28,7 @@ from voice_server.core.events import (
     SentenceEnded,
     SentenceStarted,
 )
-from voice_server.core.limits import CartesiaLimits, Limits
+from voice_server.core.limits import Limits
 from voice_server.core.text.timings import word_times
 
 _LIMITS = CartesiaLimits()

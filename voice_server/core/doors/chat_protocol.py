@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from voice_server.core.doors.limits import ChatLimits
 from voice_server.core.errors import BadMessage, BadOption, ModelFailed, TextTooLong, VoiceError
-from voice_server.core.limits import ChatLimits
 
 PROMPT = (
     "You are a voice assistant: what you write is spoken aloud as you write it. Answer in the language of the user, in "

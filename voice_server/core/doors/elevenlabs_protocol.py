@@ -16,9 +16,10 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from voice_server.core.doors.limits import ElevenLabsLimits
 from voice_server.core.errors import BadMessage, IdleTimeout, UnknownFormat, UnknownVoice, VoiceError
 from voice_server.core.events import Event, SentenceEnded, SentenceStarted
-from voice_server.core.limits import ElevenLabsLimits, Limits
+from voice_server.core.limits import Limits
 from voice_server.core.options import OptionSpec
 from voice_server.core.text.timings import char_times
 

@@ -17,6 +17,7 @@ import msgspec
 from voice_server.core import options
 from voice_server.core.addresses import FileUrl, read_url
 from voice_server.core.audio.pcm import duration_s
+from voice_server.core.doors.limits import VoxcpmTtsLimits
 from voice_server.core.errors import (
     BackendUnavailable,
     BadAudio,
@@ -34,7 +35,6 @@ from voice_server.core.errors import (
     VoiceError,
 )
 from voice_server.core.events import AudioChunk, Event, SentenceQueued, SentenceRendering, SentenceStarted
-from voice_server.core.limits import VoxcpmTtsLimits
 from voice_server.core.options import OptionSpec
 
 STREAMING, NON_STREAMING = "streaming", "non_streaming"

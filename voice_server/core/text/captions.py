@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Literal
 
+from voice_server.core.doors.limits import CaptionLimits
 from voice_server.core.events import Event, SentenceEnded, SentenceStarted
-from voice_server.core.limits import CaptionLimits
 from voice_server.core.text.timings import WordTime, word_times
 
 _LIMITS = CaptionLimits()

@@ -16,9 +16,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from voice_server.core.doors import cartesia_protocol as protocol
 from voice_server.core.doors.cartesia_protocol import Generate, Replies
+from voice_server.core.doors.limits import CartesiaLimits
 from voice_server.core.errors import BadMessage, EmptyText, Overloaded, SlowClient, TextTooLong, VoiceError
 from voice_server.core.events import Event, Problem
-from voice_server.core.limits import CartesiaLimits
 from voice_server.gateway.audio_bodies import Bare, compressed
 from voice_server.gateway.bodies import read_body
 from voice_server.gateway.house import House

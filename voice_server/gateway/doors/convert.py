@@ -14,8 +14,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from voice_server.core.audio.pcm import SAMPLE_BYTES
+from voice_server.core.doors.limits import ConvertLimits
 from voice_server.core.errors import AudioTooLong, BadMessage, Overloaded, SlowClient, UnknownFormat, VoiceError
-from voice_server.core.limits import ConvertLimits, StreamLimits
+from voice_server.core.limits import StreamLimits
 from voice_server.gateway.encoders import CONTENT_TYPES, Encoder, is_costly, whole_encoder
 from voice_server.gateway.house import House
 from voice_server.gateway.openapi import told

@@ -15,9 +15,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from voice_server.core.doors import elevenlabs_protocol as protocol
 from voice_server.core.doors.elevenlabs_protocol import ClientMessage, OutputFormat, Query
+from voice_server.core.doors.limits import ElevenLabsLimits
 from voice_server.core.errors import BadMessage, EmptyText, GoingAway, IdleTimeout, SlowClient, VoiceError
 from voice_server.core.events import AnswerDone, Event, Problem
-from voice_server.core.limits import ElevenLabsLimits
 from voice_server.gateway.access.keys import keys_of
 from voice_server.gateway.doors.elevenlabs_audio import Output
 from voice_server.gateway.doors.elevenlabs_http import backend_of, refuse

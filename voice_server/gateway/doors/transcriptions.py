@@ -17,9 +17,9 @@ from starlette.types import Receive, Scope, Send
 
 from voice_server.core.doors import openai_protocol
 from voice_server.core.doors import transcriptions_protocol as protocol
+from voice_server.core.doors.limits import TranscriptionLimits
 from voice_server.core.doors.transcriptions_protocol import Asked
 from voice_server.core.errors import AudioTooLong, SlowClient, VoiceError
-from voice_server.core.limits import TranscriptionLimits
 from voice_server.core.text.hearing import HearingDone
 from voice_server.gateway.doors import openai
 from voice_server.gateway.file_hearing import heard, heard_whole
