@@ -7,13 +7,12 @@ the addresses of their caches written into them.
 
 from __future__ import annotations
 
-import os
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, Generator, Literal, Sequence
+from typing import TYPE_CHECKING, Any, Generator, Literal
 
-from voice_server.backends.voxcpm import checkpoint, standins
 from voice_server.backends.voxcpm.desks import Desk, Desks
-from voice_server.backends.voxcpm.engine import Features, Order, Prompt, Report, Shape
+from voice_server.backends.voxcpm.engine import Order, Prompt, Report
+from voice_server.backends.voxcpm.package import Package
 from voice_server.worker.adapter import BackendError
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ _RENDERS = (
 )
 
 
-class TorchEngine:
+class TorchEngine(Package):
     """`folder` is a checkpoint. Raises BackendError("bad_config") for a wrong one, or wrong options."""
 
     def __init__(
@@ -44,54 +43,14 @@ class TorchEngine:
     ) -> None:
         compiling = device == "cuda" and bool(optimize)
         _check_renders(renders, compiling)
-        architecture = checkpoint.read_architecture(folder)
-        self._has_reference = architecture == "voxcpm2"
-        self._loras = loras
-        report("importing torch and voxcpm")
-        _prepare_imports(device)
-        report("reading weights")
-        stored = checkpoint.stored_weights(folder)
-        self._model = self._load(folder, device, compiling)
-        report("verifying weights")
-        checkpoint.verify_weights(folder, stored, self._model.state_dict())
-        tokenizer = self._model.text_tokenizer.tokenizer
-        checkpoint.verify_tokenizer(tokenizer, self._model.config.lm_config.vocab_size)
-        if loras is not None:
-            loras.attach(dict(self._model.named_parameters()))
+        super().__init__(folder, device, compiling, loras, report)
         compiled = hasattr(self._model, "_feat_encoder_raw")
         if compiling and optimize is True and not compiled:
             raise BackendError("bad_config", "optimize is on, but torch.compile does not work here (no triton?)")
         self.deterministic = device == "cpu"
-        self.fingerprint = f"torch-{checkpoint.fingerprint(folder)}"
-        self.special_tokens: Sequence[str] = list(tokenizer.all_special_tokens)
-        self.shape = self._shape()
         self.capacity = (1 if compiled else _RENDERS) if renders == "auto" else renders
         self._desks = Desks(self._model, device, self.capacity)
         print(f"renders open at once: {self.capacity}, with {self._desks.bytes_each / 1e6:.1f} MB of caches each")
-
-    def count_tokens(self, text: str) -> int:
-        return len(self._model.text_tokenizer(text))
-
-    def normalize(self, text: str) -> str:
-        try:
-            from voxcpm.utils.text_normalize import TextNormalizer
-        except ImportError as error:
-            raise BackendError("bad_option", f"normalize needs the package {error.name}, which is not here") from error
-        if not hasattr(self, "_normalizer"):
-            self._normalizer = TextNormalizer()
-        return str(self._normalizer.normalize(text))
-
-    def encode(self, sample: Path) -> Features:
-        path = str(sample)
-        if self._has_reference:
-            cache = self._model.build_prompt_cache(prompt_text="", prompt_wav_path=path, reference_wav_path=path)
-            return Features(cache["ref_audio_feat"].float().numpy(), cache["audio_feat"].float().numpy())
-        cache = self._model.build_prompt_cache("any text: it is not looked at", path)
-        return Features(None, cache["audio_feat"].float().numpy())
-
-    def check(self, order: Order) -> None:
-        if order.lora and self._loras is None:
-            raise BackendError("bad_option", "this backend has no LoRA adapters: its option `loras` names their folder")
 
     def speak(self, order: Order) -> Generator[Samples, None, None]:
         with self._desks.one() as desk:
@@ -138,33 +97,6 @@ class TorchEngine:
         more = {"mode": "ref_continuation", "prompt_text": prompt.transcript, "audio_feat": continuation}
         return {**reference, **more}
 
-    def _load(self, folder: Path, device: str, optimize: bool) -> Any:
-        from voxcpm import VoxCPM
-
-        lora_config = self._loras and self._lora_config(self._loras)
-        try:
-            pipeline = VoxCPM.from_pretrained(
-                str(folder), load_denoiser=False, optimize=optimize, device=device, lora_config=lora_config
-            )
-        except RuntimeError as error:
-            if "state_dict" not in str(error):
-                raise
-            raise BackendError("bad_config", f"the weights in {folder} have other shapes than config.json") from error
-        return pipeline.tts_model
-
-    def _lora_config(self, loras: LoraShelf) -> Any:
-        if self._has_reference:
-            from voxcpm.model.voxcpm2 import LoRAConfig
-        else:
-            from voxcpm.model.voxcpm import LoRAConfig
-        return LoRAConfig(**loras.slots(self._has_reference))
-
-    def _shape(self) -> Shape:
-        model = self._model
-        rate = int(model.sample_rate)
-        hop = getattr(model, "_decode_chunk_size", model.chunk_size)  # chunk_size is the encoder's, of another rate
-        return Shape(rate, model.patch_size * hop / rate, int(model.config.max_length), self._has_reference)
-
 
 def _check_renders(renders: Renders, compiling: bool) -> None:
     if renders != "auto" and (isinstance(renders, bool) or not isinstance(renders, int) or renders < 1):
@@ -172,13 +104,3 @@ def _check_renders(renders: Renders, compiling: bool) -> None:
     if compiling and renders not in ("auto", 1):
         message = f"a compiled model holds one render open, not {renders}: leave out the option `renders`"
         raise BackendError("bad_config", f"{message}, or set `optimize: false`")
-
-
-def _prepare_imports(device: str) -> None:
-    os.environ.setdefault("TQDM_DISABLE", "1")  # a progress bar per render
-    standins.install()
-    import torch
-
-    if device == "cpu":
-        # A second thread makes it no faster, and on a busy machine stalled single renders for 40 s.
-        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
