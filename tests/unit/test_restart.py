@@ -110,6 +110,16 @@ def test_a_pardon_takes_back_one_death_and_no_other() -> None:
     assert told == [False] * LIMITS.crash_loop_starts + [True]
 
 
+def test_a_pardon_of_a_death_that_ended_a_long_service_has_nothing_to_take_back() -> None:
+    policy = RestartPolicy(LIMITS, lambda: MIDDLE)
+    policy.started(NOW)
+    policy.ready(NOW)
+    policy.died(NOW + LIMITS.healthy_s)
+    policy.pardon()
+    policy.started(NOW + LIMITS.healthy_s)
+    assert policy.died(NOW + LIMITS.healthy_s).delay_s == LIMITS.backoff_first_s
+
+
 def broken_policy() -> RestartPolicy:
     policy = RestartPolicy(LIMITS, lambda: MIDDLE)
     for _ in range(LIMITS.crash_loop_starts):

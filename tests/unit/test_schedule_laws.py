@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
@@ -278,4 +279,5 @@ def remembered(scheduler: Scheduler) -> set[int]:
 
 
 TestAnyOrderOfEvents = SchedulerMachine.TestCase
+TestAnyOrderOfEvents.pytestmark = pytest.mark.timeout(600)  # seconds, where others keep both cores busy
 TestAnyOrderOfEvents.settings = settings(max_examples=18 * settings.default.max_examples, stateful_step_count=20)

@@ -382,3 +382,21 @@ def test_a_request_that_waits_is_told_its_place_and_why(reason: Any, told: str) 
 
 def test_audio_is_kept_until_what_follows_shows_that_it_is_not_the_last() -> None:
     assert messages_of(replies(), SentenceStarted(0, "Hi."), AudioChunk(0, b"\0\0"))[1:] == []
+
+
+@pytest.mark.parametrize(
+    ("ignored", "told"), [([], "accepted"), (["seed", "mode"], "accepted; without effect here: seed, mode")]
+)
+def test_a_request_that_is_taken_is_told_what_has_no_effect(ignored: list[str], told: str) -> None:
+    message = json.loads(replies().accepted(ignored))
+    assert (message["type"], message["request_id"], message["state"], message["message"]) == (
+        "progress",
+        "a",
+        "queued",
+        told,
+    )
+
+
+def test_a_request_that_was_cancelled_is_complete() -> None:
+    told = json.loads(replies().cancelled())
+    assert told == {"type": "complete", "request_id": "a", "result": {"cancelled": True}}
