@@ -86,6 +86,25 @@ def test_a_client_that_takes_no_audio_is_not_rendered_further_ahead() -> None:
 # Seats
 
 
+def test_who_has_got_enough_while_in_line_is_passed_over() -> None:
+    desk = Desk(1)
+    desk.say(A, 0, 1, chars=LONG)
+    desk.hear(desk.one(), LIMITS.ahead_s, NOW, deliver=False)
+    desk.say(FILE)
+    desk.scheduler.worker_ready("w1", 1)
+    assert desk.start() == [(FILE, 0)]
+
+
+def test_a_stream_keeps_its_voice_from_one_sentence_to_the_next() -> None:
+    desk = Desk(1)
+    desk.say(A, 0, 1)
+    first = desk.one()
+    desk.scheduler.speaks(first.render_id, "low")
+    desk.done(first, 1.0, NOW)
+    desk.one()
+    assert [one.voice for one in desk.scheduler.snapshot(NOW).renders] == ["low"]
+
+
 def test_an_idle_worker_renders_ahead_however_late_it_is_due() -> None:
     desk = Desk(4, 4)
     desk.say(A, 0, 1, chars=LONG)
@@ -439,7 +458,7 @@ def test_renders_are_numbered_from_one() -> None:
 
 def test_a_whole_file_is_worked_on_after_all_that_is_heard_soon() -> None:
     desk = Desk(1)
-    desk.say(FILE)
+    desk.say(FILE, now=NOW - 3.0)
     assert desk.one().deadline == NOW + LIMITS.file_slack_s
 
 

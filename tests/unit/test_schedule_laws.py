@@ -48,7 +48,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = NOW
-        self.real = Scheduler(LIMITS)
+        self.real = Scheduler(LIMITS, fifo=False)
         self.told: dict[int, Told] = {}
         self.capacity: dict[str, int] = {}
         self.seats: dict[int, tuple[str, int]] = {}  # render id -> worker, stream; also of cancelled renders

@@ -42,7 +42,7 @@ class Worker:
 
 class Town:
     def __init__(self, wishes: list[Wish], rtf: float, capacities: list[int], newcomers_per_s: float) -> None:
-        self.scheduler = Scheduler(LIMITS)
+        self.scheduler = Scheduler(LIMITS, fifo=False)
         self.wishes = dict(enumerate(wishes, 1))
         self.left = {(stream, number): float(s) for stream in self.wishes for number, s in self.said_by(stream)}
         self.wished = list(self.left)

@@ -23,6 +23,8 @@ SHORT = TextLimits(sentence_soft_chars=12, sentence_hard_chars=20)
 HARD_TEXTS = [
     "Hello there. |How are you? |I am fine!",
     "Hi! |Yes.",
+    "! |Hello there.",
+    "Yes. |? |No.",
     "Mr. Smith met Dr. Jones. |They ate.",
     "She works for Mrs. Brown and Prof. Green. |Good.",
     "The answer is no. |We go.",

@@ -51,7 +51,7 @@ class Assignment:
 class Scheduler:
     """The waiting line of one backend."""
 
-    def __init__(self, limits: StreamLimits, *, fifo: bool = False) -> None:
+    def __init__(self, limits: StreamLimits, *, fifo: bool) -> None:
         self._limits = limits
         self._fifo = fifo
         self._streams: dict[int, StreamPlan] = {}
@@ -93,7 +93,7 @@ class Scheduler:
     def submit(self, stream: int, sentence: int, chars: int, now: float) -> None:
         plan = self._streams[stream]
         if plan.is_idle and (plan.is_complete or not plan.is_admitted):
-            self._begin_answer(stream, plan, sentence, now)
+            self._begin_answer(stream, plan, sentence)
         plan.waiting.append(Waiting(sentence, chars, now))
         self._enter(stream, plan, now)
 
@@ -104,7 +104,8 @@ class Scheduler:
         plan.ended.pop(sentence, None)
         place = sum(1 for other in plan.waiting if other.sentence < sentence)
         plan.waiting.insert(place, Waiting(sentence, chars, now, avoid))
-        self._let_in(stream, plan, now)
+        self._entrance.enter(stream, plan)
+        self._enter(stream, plan, now)
 
     def finish(self, stream: int) -> None:
         """The answer's text is complete."""
@@ -257,16 +258,12 @@ class Scheduler:
 
     # The lines
 
-    def _begin_answer(self, stream: int, plan: StreamPlan, opening: int, now: float) -> None:
+    def _begin_answer(self, stream: int, plan: StreamPlan, opening: int) -> None:
         plan.begin(opening)
         if plan.live and not self._fifo:
             self._entrance.come(stream, plan)
         else:
-            self._let_in(stream, plan, now)
-
-    def _let_in(self, stream: int, plan: StreamPlan, now: float) -> None:
-        self._entrance.enter(stream, plan)
-        self._enter(stream, plan, now)
+            self._entrance.enter(stream, plan)
 
     def _due(self, plan: StreamPlan, now: float) -> float:
         """The deadline of a stream's next waiting sentence."""
