@@ -24,7 +24,7 @@ LOAD_S = 100.0  # torch from a cold disk, on a busy machine
 
 # How fast examples are drawn depends on the machine's other users; that is no fault of a test.
 settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("mutants", settings.get_profile("shared machine"), max_examples=20)  # a fifth, many times
+settings.register_profile("quick", settings.get_profile("shared machine"), max_examples=20)  # a fifth
 settings.load_profile("shared machine")
 
 
