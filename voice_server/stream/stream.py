@@ -31,12 +31,12 @@ from voice_server.core.events import (
 )
 from voice_server.core.limits import Limits
 from voice_server.core.report import AnswerReport, AnswerState, Origin
-from voice_server.core.text.sentences import SentenceSplitter, join_short, split_clause
 from voice_server.core.text.speakable import Speakable
 from voice_server.core.text.tags import understood_only
 from voice_server.logs import current
 from voice_server.pool.dispatcher import RenderRequest
 from voice_server.stream.backend import Backend
+from voice_server.stream.cutter import Cutter
 from voice_server.stream.later import Later, Mark
 from voice_server.stream.outbox import Outbox
 from voice_server.stream.patience import Patience
@@ -71,8 +71,7 @@ class Stream:
         wait_s = limits.stream.queue_wait_s if settings.live else limits.stream.file_wait_s
         self._patience = Patience(self._dispatcher, self._id, limits.stream, wait_s, self._emit, self._give_up)
         self._later = Later(limits.text)  # said after `finish`, for the next answer
-        self._splitter = SentenceSplitter(limits.text)
-        self._idle_timer: asyncio.TimerHandle | None = None
+        self._cutter = Cutter(limits.text, self._submit, lambda: not self._sentences, self._may_hurry)
         self._poisonous = 0
         self._given_up = False
         self._asked_by = current.get()
@@ -86,6 +85,7 @@ class Stream:
         fade_s, whole = self._limits.stream.retry_fade_s, not self._settings.live
         self._reorder = ReorderBuffer(self.sample_rate, fade_s, pause_s, whole=whole)
         self._speakable = Speakable()
+        self._cutter.clear()
         self._sentences: dict[int, Sentence] = {}  # not ended yet
         self._chars = 0
         self._waiting_chars = 0  # of sentences that have not ended
@@ -108,7 +108,7 @@ class Stream:
     @property
     def unspoken_chars(self) -> int:
         """Of the text that was pushed, what is not rendered yet."""
-        return self._waiting_chars + len(self._splitter.pending)
+        return self._waiting_chars + len(self._cutter.pending)
 
     @property
     def voice(self) -> str:
@@ -152,15 +152,14 @@ class Stream:
     def _append(self, text: str) -> None:
         self._allowance.begin()
         self._chars += len(text)
-        self._accept(self._hurried(self._splitter.push(text)))
-        self._arm_idle_timer()
+        self._cutter.push(text)
 
     def flush(self) -> None:
         """What was pushed so far is a whole sentence."""
         if self._finishing:
             self._later.mark(Mark.FLUSH)
         else:
-            self._accept(self._hurried(self._splitter.flush()))
+            self._cutter.flush()
 
     def finish(self) -> None:
         """The answer is complete."""
@@ -188,26 +187,14 @@ class Stream:
 
     # Text to sentences
 
-    def _accept(self, pieces: list[str]) -> None:
-        self._stop_idle_timer()
-        for piece in join_short(pieces, first=not self._sentences):
-            if not self._given_up:
-                self._submit(piece)
-
-    def _hurried(self, pieces: list[str]) -> list[str]:
-        """An answer's first clause goes ahead of its sentence, if a worker has nothing else to do."""
-        if not (self._may_hurry and self._dispatcher.has_idle_worker):
-            return pieces
-        if pieces:
-            return [*split_clause(pieces[0], self._limits.text), *pieces[1:]]
-        clause = self._splitter.take_clause()
-        return [clause] if clause else []
-
-    @property
     def _may_hurry(self) -> bool:
-        return self._backend.config.eager_clause and self._settings.live and not self._reorder.has_begun
+        """With an answer's first words, if a worker has nothing else to do."""
+        is_first = self._backend.config.eager_clause and self._settings.live and not self._reorder.has_begun
+        return is_first and self._dispatcher.has_idle_worker
 
     def _submit(self, piece: str) -> None:
+        if self._given_up:
+            return
         text = piece.strip()
         index = self._reorder.open(text)
         self.listening.said(index, piece)
@@ -233,20 +220,6 @@ class Stream:
         """Only a stream that is not in line yet is turned away."""
         room = self._limits.stream.waiting_per_worker * self._backend.pool.size
         return len(self._sentences) == 1 and self._dispatcher.waiting_streams >= room
-
-    def _arm_idle_timer(self) -> None:
-        self._stop_idle_timer()
-        if self._splitter.is_doubtful:
-            self._idle_timer = self._loop.call_later(self._limits.text.idle_s, self._on_idle)
-
-    def _stop_idle_timer(self) -> None:
-        if self._idle_timer:
-            self._idle_timer.cancel()
-            self._idle_timer = None
-
-    def _on_idle(self) -> None:
-        self._idle_timer = None
-        self._accept(self._splitter.idle())
 
     def _give_up(self, error: VoiceError) -> None:
         """The stream ends with this error: its door closes it."""
@@ -374,11 +347,9 @@ class Stream:
                 self._append(said)
 
     def _drop(self, state: AnswerState, code: str = "") -> None:
-        self._stop_idle_timer()
         self._patience.end()
         self._dispatcher.clear(self._id)
         self._outbox.drop_answer()
         self.listening.dropped(self._loop.time(), state, code)
-        self._splitter.flush()
         self._later.clear()
         self._new_answer()
