@@ -37,3 +37,9 @@ def test_nothing_is_kept_of_clients_that_were_forgiven() -> None:
         charges.add(f"client {number}", NOW)
     charges.add("a", NOW + 600.0)
     assert len(charges._at) == 1
+
+
+def test_nobody_is_never_charged() -> None:
+    charges = Charges(1, 600.0)
+    charges.add("", NOW)
+    assert not charges.are_too_many("", NOW)

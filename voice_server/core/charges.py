@@ -6,7 +6,7 @@ from collections import deque
 
 
 class Charges:
-    """`most` in `window_s` are too many."""
+    """`most` in `window_s` are too many. Nobody ("") is never charged."""
 
     def __init__(self, most: int, window_s: float) -> None:
         self._most = most
@@ -15,7 +15,8 @@ class Charges:
 
     def add(self, client: str, now: float) -> None:
         self._forgive(now)
-        self._at.setdefault(client, deque(maxlen=self._most)).append(now)
+        if client:
+            self._at.setdefault(client, deque(maxlen=self._most)).append(now)
 
     def are_too_many(self, client: str, now: float) -> bool:
         self._forgive(now)

@@ -277,14 +277,11 @@ class Stream:
 
     def on_sentence_poisonous(self, sentence: Sentence) -> None:
         self._poisonous += 1
-        self._dispatcher.charges.add(self._settings.client, self._loop.time())
-        if self._poisonous >= self._limits.stream.poisonous_sentences or self._is_poisoner():
+        client, charges, now = self._settings.client, self._dispatcher.charges, self._loop.time()
+        charges.add(client, now)
+        # Its streams that harm nobody go on: an address may be that of a whole house.
+        if self._poisonous >= self._limits.stream.poisonous_sentences or charges.are_too_many(client, now):
             self._give_up(Poisoned("the text of this stream keeps killing workers"))
-
-    def _is_poisoner(self) -> bool:
-        """Its client has other such streams. Those that harm nobody go on: an address may be that of a whole house."""
-        client = self._settings.client
-        return bool(client) and self._dispatcher.charges.are_too_many(client, self._loop.time())
 
     def stop_render(self, sentence: Sentence) -> None:
         self._dispatcher.stop_render(self._id, sentence)
