@@ -25,7 +25,7 @@ def log_to(fd: int, form: logging.Formatter, limits: LogLimits = LIMITS) -> Iter
     log, handler = logging.getLogger("voice_server.answers"), PatientHandler(fd, limits)
     handler.setFormatter(form)
     log.addHandler(handler)
-    level = log.level
+    level, log.propagate = log.level, False  # pytest keeps what it sees, and xdist cannot send a lone surrogate
     log.setLevel(logging.INFO)
     try:
         yield log
@@ -33,6 +33,7 @@ def log_to(fd: int, form: logging.Formatter, limits: LogLimits = LIMITS) -> Iter
     finally:
         log.removeHandler(handler)
         log.setLevel(level)
+        log.propagate = True
 
 
 @contextmanager
