@@ -16,6 +16,7 @@ from typing import Any
 from voice_server.assembly import SAMPLES, Report, choose, choose_one, running, voice_store
 from voice_server.config import load_config
 from voice_server.core.doors.chat_protocol import ModelSettings
+from voice_server.core.doors.limits import ChatLimits
 from voice_server.core.errors import BackendUnavailable
 from voice_server.core.limits import Limits
 from voice_server.core.listens import HTTP, VOXCPM, WYOMING, Listen
@@ -26,7 +27,7 @@ from voice_server.gateway.access.tokens import Tokens
 from voice_server.gateway.app import build_app
 from voice_server.gateway.doors.wyoming import serve_wyoming_on
 from voice_server.gateway.house import House
-from voice_server.gateway.llm import open_writer
+from voice_server.gateway.llm import Echo, Writer
 from voice_server.gateway.ports import Port, open_ports
 from voice_server.gateway.prompts import Prompts
 from voice_server.gateway.security import Gate
@@ -141,6 +142,17 @@ def _store_within(limits: Limits, folder: Path) -> VoiceStore:
     """A store of voices, all of which is in this folder: the clean copies too."""
     own = {**os.environ, "VOICE_SERVER_HOME": str(folder)}
     return voice_store(folder / "recordings", limits.voices, own)
+
+
+@asynccontextmanager
+async def open_writer(settings: ModelSettings | None, limits: ChatLimits) -> AsyncIterator[Writer]:
+    if settings is None:
+        yield Echo()
+        return
+    # 0.16 s of CPU for httpx, which only those pay who have a model
+    module = importlib.import_module("voice_server.gateway.language_model")
+    async with module.connected(settings, limits) as model:
+        yield model
 
 
 def build_server(house: House, ports: Sequence[Port], options: ServeOptions) -> GatewayServer:

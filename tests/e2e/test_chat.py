@@ -16,7 +16,7 @@ from tests.harness import FAST, TIMEOUT_S, RunningServer, eventually, running_se
 from tests.language_model import KEY, Model, language_model
 from voice_server.core.doors.chat_protocol import model_settings
 from voice_server.core.doors.limits import ChatLimits
-from voice_server.gateway.llm import open_writer
+from voice_server.main import open_writer
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_leaks")]
 

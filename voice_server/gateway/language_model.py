@@ -1,4 +1,4 @@
-"""A language model behind an OpenAI-compatible API. Only llm.py imports this, and only where a model is named.
+"""A language model behind an OpenAI-compatible API. Only main.py imports this, and only where a model is named.
 
 Promises: the key of the model goes to the model and nowhere else; an answer that cannot begin is an error before its
 first token; one that nobody waits for any more is broken off at the model, too.

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from typing import Protocol
 
-from voice_server.core.doors.chat_protocol import Message, ModelSettings
-from voice_server.core.doors.limits import ChatLimits
+from voice_server.core.doors.chat_protocol import Message
 
 
 class Answer(Protocol):
@@ -44,14 +41,3 @@ class Echo:
     async def _words(self, text: str) -> AsyncGenerator[str, None]:
         for word in re.findall(r"\s*\S+\s*", text):
             yield word
-
-
-@asynccontextmanager
-async def open_writer(settings: ModelSettings | None, limits: ChatLimits) -> AsyncIterator[Writer]:
-    if settings is None:
-        yield Echo()
-        return
-    # 0.16 s of CPU for httpx, which only those pay who have a model
-    module = importlib.import_module("voice_server.gateway.language_model")
-    async with module.connected(settings, limits) as model:
-        yield model
