@@ -76,9 +76,9 @@ def test_who_comes_back_when_told_is_not_refused_again(per_minute: int, texts: l
             assert wait_told(purse, "ada", chars, now) == 0.0
 
 
-def test_a_hundred_thousand_clients_are_not_remembered() -> None:
+def test_ten_thousand_clients_are_not_remembered() -> None:
     purse = budgets(chars=600, clients=100)
-    for number in range(100_000):
+    for number in range(10_000):
         wait_told(purse, f"client {number}", 1, 0.0)
     assert purse.clients <= 101
 

@@ -229,6 +229,15 @@ def test_nothing_is_lost_but_white_space_at_the_very_end(text: str) -> None:
     assert not text[len(joined) :].strip()
 
 
+def test_what_lies_beyond_a_cut_by_length_has_no_say_in_it() -> None:
+    text = "bb…etc., aa, ! "
+    assert sentences_of([text]) == sentences_of(text) == ["bb…etc., aa, ", "! "]
+
+
+def test_a_word_without_an_end_is_cut_at_the_hard_limit() -> None:
+    assert [len(part) for part in sentences_of(["x" * 50])] == [20, 20, 10]
+
+
 @given(texts)
 def test_no_sentence_is_longer_than_the_hard_limit(text: str) -> None:
     assert all(len(sentence.strip()) <= SHORT.sentence_hard_chars for sentence in sentences_of([text]))

@@ -3,7 +3,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.cost import costs_less
@@ -33,6 +33,7 @@ def test_a_tag_takes_no_time_of_the_words() -> None:
 
 
 @given(_TEXTS, _DURATIONS)
+@example("https://a.b dot b", 3.0)  # what is read of the link is also written behind it
 def test_words_come_in_order_and_cover_the_sentence(text: str, duration_s: float) -> None:
     words = word_times(text, duration_s)
     edges = [edge for word in words for edge in (word.start_s, word.end_s)]
@@ -136,6 +137,12 @@ def test_the_words_of_a_link_take_the_time_and_its_target_takes_none() -> None:
 
 def test_a_sentence_of_which_nothing_is_spoken_is_shared_out_evenly() -> None:
     assert _spans("😀 —") == {"😀": (0.0, 1.0), "—": (1.0, 2.0)}
+
+
+def test_so_many_words_that_nobody_compares_them_share_the_time_evenly() -> None:
+    spans = [(word.start_s, word.end_s) for word in word_times("[laugh] " + "ha " * 500, 50.1)]
+    assert len(spans) == 501 and spans[-1][1] == pytest.approx(50.1)
+    assert spans[250][1] == pytest.approx(25.1, abs=0.2)
 
 
 def test_a_text_without_a_word_has_no_times() -> None:
