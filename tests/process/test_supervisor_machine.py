@@ -20,8 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tests.process.virtual_time import VirtualTimeLoop
 from voice_server.core.limits import WorkerLimits
 from voice_server.core.restart import RestartPolicy
-from voice_server.pool import worker as worker_module
-from voice_server.pool.process import Command
+from voice_server.pool.process import Command, Exit
 from voice_server.pool.supervisor import Supervisor, WorkerSpec
 from voice_server.pool.worker import Ending, Worker
 from voice_server.wire.frames import FrameDecoder, encode
@@ -53,7 +52,7 @@ LONG_S = 3600.0  # more than all delays, deadlines and probes together
 class PlayedProcess:
     """What the kernel shows of a worker. It obeys as a good worker does, unless it is `mute`."""
 
-    def __init__(self, world: World, on_exit: Callable[[int], None]) -> None:
+    def __init__(self, world: World, on_exit: Callable[[Exit], None]) -> None:
         self.pid = len(world.processes) + 1
         self.socket, self._theirs = socket.socketpair()
         self._theirs.setblocking(False)
@@ -88,7 +87,7 @@ class PlayedProcess:
         if not self.has_exited:
             self.has_exited = True
             self.hang_up()
-            self._on_exit(returncode)
+            self._on_exit(Exit(returncode))
 
     def _read(self) -> None:
         try:
@@ -114,7 +113,7 @@ class PlayedProcess:
 
 
 class World:
-    """Implements SlotOwner, and says what the next processes are like."""
+    """Implements SlotOwner and Launcher, and says what the next processes are like."""
 
     def __init__(self, loop: VirtualTimeLoop) -> None:
         self.loop = loop
@@ -122,11 +121,13 @@ class World:
         self.are_mute = True
         self.dies_in_s = 0.0
         self.spawns_fail = False
+        self.births_take_s = 0.0  # on another machine they may take long
         self.ready: list[Worker] = []
         self.lost: list[Worker] = []
         self.ends: dict[int, int] = {}  # of each render: ended, or lost with its worker
 
-    def spawn(self, command: Command, guardian: Any, on_log: Any, on_exit: Callable[[int], None]) -> PlayedProcess:
+    async def launch(self, command: Command, on_log: Any, on_exit: Callable[[Exit], None]) -> PlayedProcess:
+        await asyncio.sleep(self.births_take_s)
         if self.spawns_fail:
             raise OSError(11, "Resource temporarily unavailable")
         return PlayedProcess(self, on_exit)
@@ -164,8 +165,6 @@ class Slot(RuleBasedStateMachine):
         super().__init__()
         self.loop = VirtualTimeLoop()
         self.world = World(self.loop)
-        self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(worker_module, "WorkerProcess", self.world.spawn)
         self.renders = 0
         self.is_closed = False
         self.is_hopeless = False  # a process said that another one would fail as well
@@ -174,7 +173,7 @@ class Slot(RuleBasedStateMachine):
 
     async def _started(self, spec: WorkerSpec) -> Supervisor:
         policy = RestartPolicy(LIMITS, lambda: 0.5)
-        supervisor = Supervisor(spec.name, spec, self.world, policy, None, asyncio.Semaphore(1))  # type: ignore[arg-type]
+        supervisor = Supervisor(spec.name, spec, self.world, policy, self.world, asyncio.Semaphore(1))
         supervisor.start()
         await asyncio.sleep(0)
         return supervisor
@@ -188,9 +187,15 @@ class Slot(RuleBasedStateMachine):
 
     # What may happen
 
-    @rule(mute=st.booleans(), dies_in_s=st.sampled_from([0.0, 0.0, 0.3]), spawns_fail=st.booleans())
-    def next_process_is(self, mute: bool, dies_in_s: float, spawns_fail: bool) -> None:
+    @rule(
+        mute=st.booleans(),
+        dies_in_s=st.sampled_from([0.0, 0.0, 0.3]),
+        spawns_fail=st.booleans(),
+        births_take_s=st.sampled_from([0.0, 0.0, 0.3]),
+    )
+    def next_process_is(self, mute: bool, dies_in_s: float, spawns_fail: bool, births_take_s: float) -> None:
         self.world.are_mute, self.world.dies_in_s, self.world.spawns_fail = mute, dies_in_s, spawns_fail
+        self.world.births_take_s = births_take_s
 
     @rule(seconds=st.sampled_from([0.0, 0.001, 0.05, 1.0, 40.0]))
     def wait(self, seconds: float) -> None:
@@ -284,7 +289,6 @@ class Slot(RuleBasedStateMachine):
             self._must_recover()
             self._must_end()
         finally:
-            self.patch.undo()
             self.loop.close()
 
     def _must_recover(self) -> None:

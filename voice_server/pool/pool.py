@@ -15,7 +15,7 @@ from typing import Generic, Protocol, TypeVar
 
 from voice_server.core.errors import BackendUnavailable, RestartRunning
 from voice_server.core.restart import RestartPolicy
-from voice_server.pool.process import Guardian
+from voice_server.pool.launcher import Launcher
 from voice_server.pool.rolling import Roll
 from voice_server.pool.supervisor import SlotStatus, Supervisor, WorkerSpec
 from voice_server.pool.worker import Ending, Worker, WorkerOwner
@@ -41,7 +41,7 @@ D = TypeVar("D", bound=Desk)
 class _Means:
     """What every slot of a pool is opened with."""
 
-    guardian: Guardian
+    launcher: Launcher
     gate: asyncio.Semaphore
     random: Callable[[], float]
 
@@ -65,8 +65,8 @@ class Pool(Generic[D]):
         self._on_duty: set[Supervisor] = set()
         self._changed = asyncio.Event()
 
-    def start(self, guardian: Guardian, gate: asyncio.Semaphore, random: Callable[[], float]) -> None:
-        self._means = _Means(guardian, gate, random)
+    def start(self, launcher: Launcher, gate: asyncio.Semaphore, random: Callable[[], float]) -> None:
+        self._means = _Means(launcher, gate, random)
         for spec in self.specs:
             self.open(spec).start()
 
@@ -133,7 +133,7 @@ class Pool(Generic[D]):
         """A slot for this spec; it has still to be started."""
         assert self._means is not None
         policy = RestartPolicy(spec.limits, self._means.random)
-        slot = Supervisor(self._free_name(spec), spec, self, policy, self._means.guardian, self._means.gate)
+        slot = Supervisor(self._free_name(spec), spec, self, policy, self._means.launcher, self._means.gate)
         self._slots.insert(self._slots.index(behind) + 1 if behind else len(self._slots), slot)
         return slot
 

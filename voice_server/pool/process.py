@@ -35,8 +35,33 @@ class Command:
     env: dict[str, str] = field(default_factory=dict)  # complete: nothing is inherited
 
 
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a process ended."""
+
+    returncode: int = 0
+    lost: str = ""  # where nobody saw its return code: what became of it, in words
+
+    @property
+    def cause(self) -> str:
+        """One of core.status.DEATHS."""
+        return "killed" if self.lost or self.returncode < 0 else "exited"
+
+    @property
+    def reason(self) -> str:
+        """In words, for the log and for `/ready`."""
+        if self.lost:
+            return self.lost
+        if self.returncode == -signal.SIGKILL:
+            return "was killed by SIGKILL, perhaps out of memory"
+        if self.returncode < 0:
+            with contextlib.suppress(ValueError):
+                return f"was killed by {signal.Signals(-self.returncode).name}"
+        return f"exited with code {self.returncode}"
+
+
 class Guardian:
-    """The helper that ends every worker's process group when this process is gone, however it went."""
+    """Launches workers here, and ends every one's process group when this process is gone, however it went."""
 
     def __init__(self) -> None:
         read_fd, self._pipe = os.pipe()
@@ -50,6 +75,12 @@ class Guardian:
             start_new_session=True,  # Ctrl-C in the terminal is not meant for it
         )
         os.close(read_fd)
+
+    async def launch(
+        self, command: Command, on_log: Callable[[bytes], None], on_exit: Callable[[Exit], None]
+    ) -> WorkerProcess:
+        """Raises OSError when there is nothing to execute."""
+        return WorkerProcess(command, self, on_log, on_exit)
 
     def watch(self, group: int) -> None:
         self._tell(group)
@@ -68,13 +99,13 @@ class Guardian:
 
 
 class WorkerProcess:
-    """A running process in its own session. `on_exit(returncode)` is called once, on the event loop.
+    """A running process in its own session. `on_exit` is called once, on the event loop.
 
     Must be made on a thread that outlives it: the kernel's parent-death signal is tied to the spawning *thread*.
     """
 
     def __init__(
-        self, command: Command, guardian: Guardian, on_log: Callable[[bytes], None], on_exit: Callable[[int], None]
+        self, command: Command, guardian: Guardian, on_log: Callable[[bytes], None], on_exit: Callable[[Exit], None]
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._guardian = guardian
@@ -138,7 +169,7 @@ class WorkerProcess:
             os.close(self._pidfd)
         self._read_log()
         self._close_log()
-        self._on_exit(returncode)
+        self._on_exit(Exit(returncode))
 
     def _signal_group(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -235,13 +266,3 @@ def _read_to_end(process: subprocess.Popen[bytes], most: int) -> bytes:
 def _kill_group(group: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGKILL)
-
-
-def describe_exit(returncode: int) -> str:
-    """An exit in words, for the log and for `/ready`."""
-    if returncode == -signal.SIGKILL:
-        return "was killed by SIGKILL, perhaps out of memory"
-    if returncode < 0:
-        with contextlib.suppress(ValueError):
-            return f"was killed by {signal.Signals(-returncode).name}"
-    return f"exited with code {returncode}"

@@ -13,7 +13,8 @@ from typing import Protocol
 
 from voice_server.core.limits import WorkerLimits
 from voice_server.core.restart import RestartPolicy
-from voice_server.pool.process import Command, Guardian
+from voice_server.pool.launcher import Launcher
+from voice_server.pool.process import Command
 from voice_server.pool.worker import Ending, Worker, WorkerOwner
 from voice_server.wire.messages import Load, Ready, Text
 
@@ -59,14 +60,14 @@ class Supervisor:
         spec: WorkerSpec,
         owner: SlotOwner,
         policy: RestartPolicy,
-        guardian: Guardian,
+        launcher: Launcher,
         gate: asyncio.Semaphore,
     ) -> None:
         self.name = name
         self.spec = spec
         self._owner = owner
         self._policy = policy
-        self._guardian = guardian
+        self._launcher = launcher
         self._gate = gate
         self._loop = asyncio.get_running_loop()
         self._state = "waiting"
@@ -135,7 +136,7 @@ class Supervisor:
         self._starts += 1
         self._worker = worker = Worker(self.name, self.spec.load, self.spec.limits, self)
         try:
-            await worker.start(self.spec.command, self._guardian)
+            await worker.start(self.spec.command, self._launcher)
         except OSError as problem:
             self._worker = None
             self._reason = f"cannot be started: {problem.strerror}; run `python -m voice_server doctor`"

@@ -13,7 +13,8 @@ from typing import Protocol
 from voice_server.core.limits import WorkerLimits
 from voice_server.core.restart import Condemn, LivenessPolicy, SendPing
 from voice_server.pool.channel import Channel
-from voice_server.pool.process import Command, Guardian, WorkerProcess, describe_exit
+from voice_server.pool.launcher import Launcher, Process
+from voice_server.pool.process import Command, Exit
 from voice_server.pool.worker_log import WorkerLog
 from voice_server.wire.conversation import Conversation, Side
 from voice_server.wire.messages import (
@@ -86,16 +87,16 @@ class Worker:
         self._lost = False
         self._is_pardoned = False
         self._heard: dict[int, int] = {}  # pieces of audio that each listening render was told, and one for its finish
-        self._process: WorkerProcess | None = None
+        self._process: Process | None = None
         self._channel: Channel | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._gone: asyncio.Future[None] = self._loop.create_future()
         self._at_rest = asyncio.Event()
         self._at_rest.set()
 
-    async def start(self, command: Command, guardian: Guardian) -> None:
+    async def start(self, command: Command, launcher: Launcher) -> None:
         """Spawn the process and hand it its load. Raises OSError when there is nothing to execute."""
-        self._process = WorkerProcess(command, guardian, self._on_log, self._on_exit)
+        self._process = await launcher.launch(command, self._on_log, self._on_exit)
         self._channel = await Channel.open(self._process.socket, self, self._limits)
         self._say(self._load)
         self._arm()
@@ -168,6 +169,9 @@ class Worker:
             self._disown("was stopped", "")
             if not self._channel:
                 self.kill()
+            if not self._process:  # nothing was born
+                self._gone.set_result(None)
+                return
             self._timer = self._loop.call_later(self._limits.stop_s, self._kill_after_dump)
         await self.gone()
 
@@ -242,12 +246,12 @@ class Worker:
             case _:
                 self._liveness.heard(now)
 
-    def _on_exit(self, returncode: int) -> None:
-        if returncode == _BAD_CONFIG:
+    def _on_exit(self, exit: Exit) -> None:
+        if exit.returncode == _BAD_CONFIG:
             self.retryable = False
         try:
             if not self._lost:
-                self._disown(describe_exit(returncode), "killed" if returncode < 0 else "exited")
+                self._disown(exit.reason, exit.cause)
         finally:  # whatever became of telling it: who waits for the end of the process gets on
             if self._channel:
                 self._channel.close()
