@@ -119,6 +119,7 @@ def test_no_label_names_a_stream_a_client_or_a_voice() -> None:
     labels = {label for family in families for sample in family.samples for label in sample.labels}
     assert labels <= {
         "backend",
+        "cause",  # of a worker's death: one of DEATHS
         "worker",
         "state",
         "gap_free",
