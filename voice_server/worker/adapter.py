@@ -32,6 +32,10 @@ class Adapter(Protocol):
     Two attributes are optional: `capacity` (default 1), the number of renders that may be open at once, stepped in
     turn; and `deterministic` (default False), whether the same render gives the same samples in every process.
 
+    An engine that computes several renders at once has one more method, `step(renders)`. It gets the iterators of all
+    open renders as `render` returned them, the most urgent one first, works for as many as it can, and returns those
+    that have something to say now; one chunk is then taken of each. Without it, the most urgent one is asked each time.
+
     An engine that clones has one more method, `prepare_voice(voice, sample_path, transcript)`. It is called before each
     render that comes with a sample, so it must be cheap when it has already learned `voice`: an opaque name that
     changes with the sample's content. The sample is a wav, mono, 48 kHz, 16 bit. The transcript is "" where there is

@@ -1,5 +1,6 @@
 """Runs the open renders of one adapter on the main thread, one chunk at a time, the most urgent one first.
 
+An adapter that computes several renders at once is told of all of them, and asked for the chunks that came of it.
 Most urgent is the one whose listener runs out first; every chunk moves that on, and the gateway says when it moved
 otherwise. Between two chunks the gateway's commands are carried out, so a cancel costs at most the chunk being
 computed. Whatever an engine raises ends its render, never the host.
@@ -11,7 +12,7 @@ import inspect
 import time
 import traceback
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List
 
 from voice_server.wire.messages import Audio, Cancel, Cancelled, Deadline, Done, Message, Progress, Render, Stop
 from voice_server.worker.adapter import TRUNCATED, Adapter, BackendError
@@ -54,7 +55,9 @@ class Host:
     def serve(self) -> None:
         """Render until the gateway says stop."""
         while self._obey_all():
-            self._step(min(self._open.values(), key=lambda render: render.due_at))
+            begun_at = self._clock()
+            for render in self._worked_for(sorted(self._open.values(), key=lambda render: render.due_at)):
+                self._step(render, begun_at)
         for render in self._open.values():
             _close(render.chunks)
 
@@ -89,8 +92,19 @@ class Host:
             due_at = now + command.due_in_s
             self._open[command.render_id] = _Open(command.render_id, chunks, due_at, command.pace)
 
-    def _step(self, render: _Open) -> None:
-        begun_at = self._clock()
+    def _worked_for(self, renders: List[_Open]) -> List[_Open]:
+        """Those to take a chunk of, the most urgent one first."""
+        step = getattr(self._adapter, "step", None)
+        if step is None:
+            return renders[:1]
+        try:
+            moved = {id(chunks) for chunks in step([render.chunks for render in renders])}
+        except Exception as error:
+            self._drop(renders[0], error)
+            return []
+        return [render for render in renders if id(render.chunks) in moved] or renders[:1]
+
+    def _step(self, render: _Open, begun_at: float) -> None:
         try:
             chunk: Any = next(render.chunks)
             pcm = to_pcm(chunk)

@@ -8,7 +8,10 @@ something stand where they do.
     texts         what of a text may reach the tokenizer       pure
     endings       where speech has ended but the engine goes on  pure
     engine        what the adapter asks of an engine, as values and a protocol
-    torch_engine  the engine of the package voxcpm             nano    the one of nano-vllm-voxcpm
+    package       the model of the package voxcpm, loaded: what the next two engines share
+    torch_engine  one render in each step, as the package has it    nano    the engine of nano-vllm-voxcpm
+    batched_…     all open renders in each step: engine (who is in it), rows, step (its arithmetic), lm, decoder, loras,
+                  script (what a render begins with)
     desks         what each open render owns of torch_engine's shared model
     checkpoint    a folder of weights, verified                loras   adapters of weights, swapped per render
     prompts       voices as prompt features, in memory and on disk

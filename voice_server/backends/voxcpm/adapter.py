@@ -12,7 +12,7 @@ import zlib
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generator, Literal
+from typing import TYPE_CHECKING, Any, Generator, Iterator, Literal, Sequence
 
 import numpy as np
 
@@ -25,9 +25,7 @@ from voice_server.backends.voxcpm.texts import Cleaner, split_description
 from voice_server.worker.adapter import TRUNCATED, BackendError
 
 if TYPE_CHECKING:
-    from voice_server.backends.voxcpm.engine import Samples
-
-    Speech = Generator[Samples, None, str | None]
+    from voice_server.backends.voxcpm.engine import Samples, Speech
 
 ZERO_SHOT = "zero-shot"
 _DESIGN_TEXT = "Hello, this is the voice that you asked for, and I am going to speak with it from now on."
@@ -40,9 +38,10 @@ _NOTHING = np.zeros(0, np.float32)  # a chunk that nobody hears, so that a cance
 class VoxcpmBackend:
     """The adapter.
 
-    `model`: a folder, or an id on the Hugging Face hub. `engine`: torch or nano. `optimize`: compile; "auto" does so on
-    a GPU (which no other worker may use then). `renders`: open at once; "auto" is 4, if compiled 1, of engine nano 16.
-    `loras`: a folder of adapters. `max_voices`: so many are kept in memory.
+    `model`: a folder, or an id on the Hugging Face hub. `engine`: torch, batched or nano. `optimize`: compile engine
+    torch; "auto" does so on a GPU (which no other worker may use then). `renders`: open at once; "auto" is 4, if
+    compiled 1, of engine batched what memory holds, of engine nano 16. `loras`: a folder of adapters. `max_voices`: so
+    many are kept in memory.
     """
 
     def __init__(
@@ -50,7 +49,7 @@ class VoxcpmBackend:
         device: str = "cpu",
         *,
         model: str,
-        engine: Literal["torch", "nano"] = "torch",
+        engine: Literal["torch", "batched", "nano"] = "torch",
         optimize: Literal["auto"] | bool = "auto",
         renders: Literal["auto"] | int = "auto",
         loras: str = "",
@@ -86,8 +85,18 @@ class VoxcpmBackend:
             prompt = Prompt(self._engine.encode(path), words)
             self._prompts.keep(voice, prompt, sample, words.encode(), sample=path)
 
-    def render(self, text: str, voice: str, **options: Any) -> Speech:
-        settings = read(options)
+    def render(self, text: str, voice: str, **options: Any) -> Iterator[Samples]:
+        return self._engine.seat(self._begin(text, voice, read(options)))
+
+    def step(self, renders: Sequence[Iterator[Samples]]) -> Sequence[Iterator[Samples]]:
+        """Work for open renders, the most urgent one first. Returns those that have something to say now."""
+        return self._engine.step(renders)
+
+    @property
+    def _shape(self) -> Shape:
+        return self._engine.shape
+
+    def _begin(self, text: str, voice: str, settings: Settings) -> Speech:
         if settings.denoise:
             raise BackendError("bad_option", "this backend has no denoiser: clean the sample beforehand")
         description, words = self._description(text, voice, settings)
@@ -98,10 +107,6 @@ class VoxcpmBackend:
             prompt = order.prompt and replace(order.prompt, transcript="")
             order = self._fitting(replace(order, text=f"({description}){order.text}", prompt=prompt))
         return self._speech(order, settings)
-
-    @property
-    def _shape(self) -> Shape:
-        return self._engine.shape
 
     def _description(self, text: str, voice: str, settings: Settings) -> tuple[str, str]:
         """What is said about the voice, "" for nothing, and what is to be spoken."""
@@ -178,6 +183,9 @@ class VoxcpmBackend:
         watch, steps = EndWatch(self.sample_rate, limit_s, at_least_s), 0
         with closing(self._engine.speak(order)) as chunks:
             for chunk in chunks:
+                if not len(chunk):
+                    yield chunk
+                    continue
                 if not np.isfinite(chunk).all():
                     raise BackendError("render_failed", "the model gave samples that are no numbers", retryable=True)
                 yield chunk
@@ -244,9 +252,11 @@ def _collected(speech: Speech, chunks: list[Samples]) -> Speech:
     with closing(speech):
         while True:
             try:
-                chunks.append(next(speech))
+                chunk = next(speech)
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return]
+            if len(chunk):
+                chunks.append(chunk)
             yield _NOTHING
 
 
@@ -267,10 +277,15 @@ def _build(
         if renders != "auto":
             raise BackendError("bad_config", "engine nano holds 16 renders open: leave out the option `renders`")
         return NanoEngine(folder, device, report)
-    if name != "torch":
-        raise BackendError("bad_config", f"engine is torch or nano, not {name!r}")
+    if name not in ("torch", "batched"):
+        raise BackendError("bad_config", f"engine is torch, batched or nano, not {name!r}")
+    from voice_server.backends.voxcpm.batched_engine import BatchedEngine
     from voice_server.backends.voxcpm.loras import LoraShelf
     from voice_server.backends.voxcpm.torch_engine import TorchEngine
 
     shelf = LoraShelf(Path(loras).expanduser()) if loras else None
+    if name == "batched":
+        if optimize is True:
+            raise BackendError("bad_config", "engine batched is not compiled: leave out the option `optimize`")
+        return BatchedEngine(folder, device, renders, shelf, report)
     return TorchEngine(folder, device, optimize, renders, shelf, report)

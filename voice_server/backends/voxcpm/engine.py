@@ -1,9 +1,9 @@
-"""What the adapter asks of an engine: the values that go in and out, and the protocol that both engines speak."""
+"""What the adapter asks of an engine: the values that go in and out, and the protocol that all engines speak."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Callable, Generator, Protocol, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Generator, Iterator, Protocol, Sequence
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    Speech = Generator[NDArray[np.float32], None, str | None]
     Samples = NDArray[np.float32]
     Patches = NDArray[np.float32]  # (patches, frames of a patch, features of a frame)
 
@@ -80,4 +81,11 @@ class Engine(Protocol):
         """Raises BackendError("bad_option") for what this engine cannot do."""
 
     def speak(self, order: Order) -> Generator[Samples, None, None]:
-        """One chunk, float32 of shape (n,), for each step. Closing it frees the engine for the next order."""
+        """One chunk, float32 of shape (n,), for each step, and empty ones while it has nothing to say yet. Closing it
+        frees its place for the next order."""
+
+    def seat(self, speech: Speech) -> Iterator[Samples]:
+        """A whole render as the host is to hold it: the same chunks, with a `close`."""
+
+    def step(self, renders: Sequence[Any]) -> Sequence[Any]:
+        """Work for these seats, the most urgent one first. Returns those that have something to say now."""

@@ -114,14 +114,15 @@ class LoraShelf:
         """Change to an adapter, or with "" to the base. Raises BackendError("bad_option") for one that is no use."""
         if name == self._in_use:
             return
-        tensors = self._tensors(name) if name else {}
+        tensors = self.tensors(name) if name else {}
         for key, parameter in self._slots.items():
             parameter.data.zero_()
             if key in tensors:
                 _fill(parameter.data, tensors[key])
         self._in_use = name
 
-    def _tensors(self, name: str) -> dict[str, Tensor]:
+    def tensors(self, name: str) -> dict[str, Tensor]:
+        """What an adapter adds, by the names of the slots. Raises BackendError("bad_option") for one that is no use."""
         if name not in self._read:
             if not _NAME.fullmatch(name) or name not in self.names():
                 raise BackendError("bad_option", f"no LoRA {name!r}; there is {', '.join(self.names()) or 'none'}")

@@ -11,7 +11,7 @@ import asyncio
 import json
 import math
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, AsyncGenerator, Coroutine, Generator, Sequence, TypeVar
+from typing import TYPE_CHECKING, Any, AsyncGenerator, Coroutine, Generator, Iterator, Sequence, TypeVar
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from voice_server.worker.adapter import BackendError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from voice_server.backends.voxcpm.engine import Patches, Samples
+    from voice_server.backends.voxcpm.engine import Patches, Samples, Speech
 
 _Result = TypeVar("_Result")
 
@@ -88,6 +88,12 @@ class NanoEngine:
                     yield np.asarray(self._run(_next(stream)), np.float32).reshape(-1)
         finally:
             self._run(stream.aclose())  # tells its process to let go of the render
+
+    def seat(self, speech: Speech) -> Iterator[Samples]:
+        return speech
+
+    def step(self, renders: Sequence[Any]) -> Sequence[Any]:
+        return renders[:1]  # its own process batches them
 
     def _voice(self, prompt: Prompt | None) -> dict[str, Any]:
         if prompt is None:

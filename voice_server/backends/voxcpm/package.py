@@ -6,7 +6,7 @@ The package is unmodified. Everything happens on the thread that loaded it: CUDA
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Sequence
+from typing import TYPE_CHECKING, Any, Iterator, Sequence
 
 from voice_server.backends.voxcpm import checkpoint, standins
 from voice_server.backends.voxcpm.engine import Features, Order, Report, Shape
@@ -15,6 +15,7 @@ from voice_server.worker.adapter import BackendError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from voice_server.backends.voxcpm.engine import Samples, Speech
     from voice_server.backends.voxcpm.loras import LoraShelf
 
 
@@ -62,6 +63,12 @@ class Package:
     def check(self, order: Order) -> None:
         if order.lora and self._loras is None:
             raise BackendError("bad_option", "this backend has no LoRA adapters: its option `loras` names their folder")
+
+    def seat(self, speech: Speech) -> Iterator[Samples]:
+        return speech
+
+    def step(self, renders: Sequence[Any]) -> Sequence[Any]:
+        return renders[:1]  # one at a time
 
     def _load(self, folder: Path, device: str, optimize: bool) -> Any:
         from voxcpm import VoxCPM

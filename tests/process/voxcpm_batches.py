@@ -1,0 +1,165 @@
+"""Speaks plans with engine batched, as a worker host would: who comes when is written in the plan. One answer a plan.
+
+    python voxcpm_batches.py MODEL_FOLDER RENDERS < plans, one a line > answers, one a line
+
+Runs in the environment of the voxcpm backend. A plan is {"renders": [...]}; a render is {"text", "options", "begin":
+turns before it comes} and optionally {"voice", "sample", "transcript"}, {"stop_after": chunks}, {"due": urgency, lower
+first}. {"most_rows": n} makes memory run out in batches of more than n, once they were taken up to the decoder. The
+answer compares each render with engine torch, where it is alone: the largest difference of a sample; and says what was
+seen of the batches and of what is left of them. {"memory": rounds} speaks the plan so often, and tells the growth.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from voice_server.backends.voxcpm import VoxcpmBackend
+from voice_server.backends.voxcpm.engine import Order
+
+
+class Careless(VoxcpmBackend):
+    """Begins what does not fit into the model."""
+
+    def _fitting(self, order: Order) -> Order:
+        return order
+
+
+class Talk:
+    """One render of a plan."""
+
+    def __init__(self, backend: VoxcpmBackend, plan: dict[str, Any]) -> None:
+        voice = plan.get("voice", "zero-shot")
+        if "sample" in plan:
+            backend.prepare_voice(voice, plan["sample"], plan["transcript"])
+        self.seat: Any = backend.render(plan["text"], voice, **plan["options"])
+        self.due = plan.get("due", 0)
+        self._stop_after = plan.get("stop_after")
+        self.chunks: list[Any] = []
+        self.first_turn = self.end = ""
+
+    def take(self, turn: int) -> None:
+        try:
+            chunk = next(self.seat)
+        except StopIteration as end:
+            self.end = end.value or "done"
+        except Exception as error:  # noqa: BLE001  # it is the result
+            self.end = f"{type(error).__name__}: {error}"
+        else:
+            if len(chunk):
+                self.chunks.append(chunk)
+                self.first_turn = self.first_turn or str(turn)
+        if len(self.chunks) == self._stop_after and not self.end:
+            self.seat.close()
+            self.end = "stopped"
+
+
+def speak(backend: VoxcpmBackend, plans: list[dict[str, Any]]) -> list[Talk]:
+    """Turn by turn: all are stepped, and a chunk is taken of each that has something to say."""
+    waiting, talks, turn = dict(enumerate(plans)), {}, 0
+    while waiting or any(not talk.end for talk in talks.values()):
+        for number, plan in list(waiting.items()):
+            if plan.get("begin", 0) <= turn:
+                talks[number] = Talk(backend, waiting.pop(number))
+        going = sorted((talk for talk in talks.values() if not talk.end), key=lambda talk: talk.due)
+        moved = {id(seat) for seat in backend.step([talk.seat for talk in going])}
+        for talk in going:
+            if id(talk.seat) in moved:
+                talk.take(turn)
+        turn += 1
+    return [talks[number] for number in sorted(talks)]
+
+
+def alone(backend: VoxcpmBackend, plan: dict[str, Any]) -> Talk:
+    talk = Talk(backend, {**plan, "stop_after": None})
+    while not talk.end:
+        talk.take(0)
+    return talk
+
+
+def difference(heard: Talk, wanted: Talk) -> float | None:
+    """The largest, as far as was heard; None if there is more or less than there should be."""
+    if heard.end not in ("stopped", wanted.end) or (heard.end != "stopped" and len(heard.chunks) != len(wanted.chunks)):
+        return None
+    pairs = zip(heard.chunks, wanted.chunks)  # noqa: B905  # the one that was stopped is shorter
+    return max((float(np.abs(one - other).max()) for one, other in pairs), default=0.0)
+
+
+class Batches:
+    """Watches the solver of the model, and makes memory run out in it or behind it."""
+
+    def __init__(self, backend: VoxcpmBackend) -> None:
+        self.rows: list[int] = []
+        self.most = sys.maxsize
+        model = backend._engine._model  # type: ignore[attr-defined]
+        solve, listen = model.feat_decoder.solve_euler, model.fsq_layer.forward
+
+        def solved(**given: Any) -> Any:
+            self.rows.append(len(given["x"]))
+            return solve(**given)
+
+        def listened(hidden: Any) -> Any:
+            if hidden.shape[1] == 1 and len(hidden) > self.most:
+                raise MemoryError("out of memory, says the test")
+            return listen(hidden)
+
+        model.feat_decoder.solve_euler, model.fsq_layer.forward = solved, listened
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+def growth(backend: VoxcpmBackend, plans: list[dict[str, Any]], rounds: int) -> float:
+    """Of the memory of this process in MB, over as many rounds after as many to get warm."""
+    for _ in range(rounds):
+        speak(backend, plans)
+    before = resident_bytes()
+    for _ in range(rounds):
+        speak(backend, plans)
+    return (resident_bytes() - before) / 1e6
+
+
+def left_over(engine: Any) -> float:
+    """The largest number in the caches of nobody's slots: what a render leaves there, a next one might hear."""
+    caches = engine._stepper._base, engine._stepper._residual
+    return max(float(cache._kept[:, :, :-1].nan_to_num(nan=1e9).abs().max()) for cache in caches)
+
+
+def main() -> None:
+    folder, renders = Path(sys.argv[1]), int(sys.argv[2])
+    results, sys.stdout = sys.stdout, sys.stderr  # the adapter prints
+    known: dict[str, Any] = {"model": str(folder), "loras": str(folder / "loras"), "progress": lambda text: None}
+    reference = Careless("cpu", engine="torch", renders=1, **known)
+    backend = Careless("cpu", engine="batched", renders=renders, **known)
+    engine: Any = backend._engine  # type: ignore[attr-defined]
+    batches = Batches(backend)
+    for line in sys.stdin:
+        plan = json.loads(line)
+        batches.most = plan.get("most_rows", sys.maxsize)
+        batches.rows.clear()
+        if "memory" in plan:
+            answer: dict[str, Any] = {"growth": growth(backend, plan["renders"], plan["memory"])}
+        else:
+            talks = speak(backend, plan["renders"])
+            told = [
+                {
+                    "end": talk.end,
+                    "chunks": len(talk.chunks),
+                    "first_turn": talk.first_turn,
+                    "difference": difference(talk, alone(reference, render)) if not render.get("fails") else None,
+                }
+                for talk, render in zip(talks, plan["renders"], strict=True)
+            ]
+            answer = {"renders": told}
+        together, engine._together = engine._together, engine.capacity
+        rest = {"rows": batches.rows, "together": together, "free": engine.free, "left_over": left_over(engine)}
+        print(json.dumps({**answer, **rest}), file=results, flush=True)
+
+
+if __name__ == "__main__":
+    main()

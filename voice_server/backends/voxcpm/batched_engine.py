@@ -1,0 +1,227 @@
+"""Continuous batching on the package's own model and weights: one step moves every open render by one chunk.
+
+Renders come and go at any step; each has a slot of the caches, its own random numbers, guidance and adapter. A newcomer
+hears its script a piece at a time between the steps of others. The host says who is most urgent; where a step cannot
+hold all, those are in it. Memory that runs out makes steps smaller and loses nothing: what a step changes of a row it
+changes at its end. Any other failure ends the rows of that step only.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Generator, Iterator, Literal, Sequence
+
+import numpy as np
+
+from voice_server.backends.voxcpm.batched_lm import SlotCache
+from voice_server.backends.voxcpm.batched_loras import RowLoras
+from voice_server.backends.voxcpm.batched_rows import Row, alike, batch_of
+from voice_server.backends.voxcpm.batched_script import write
+from voice_server.backends.voxcpm.batched_step import Stepper
+from voice_server.backends.voxcpm.package import Package
+from voice_server.worker.adapter import BackendError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from voice_server.backends.voxcpm.engine import Order, Report, Samples, Speech
+    from voice_server.backends.voxcpm.loras import LoraShelf
+
+_PIECE = {"cuda": 1024, "cpu": 64}  # positions of scripts heard in one step: what newcomers may cost the others
+_MOST = {"cuda": 128, "cpu": 16}  # renders, where memory would hold more
+_SHARE = {"cuda": 0.6, "cpu": 0.25}  # of free memory for caches; the rest is for the steps, and for others
+_NOTHING = np.zeros(0, np.float32)
+
+
+class Seat:
+    """A render as the host holds it: an iterator of chunks that knows which row is speaking for it."""
+
+    def __init__(self, engine: BatchedEngine, speech: Speech) -> None:
+        self._engine = engine
+        self._speech = speech
+        self.row: Row | None = None  # None before the first chunk, and between two tries
+
+    def __iter__(self) -> Seat:
+        return self
+
+    def __next__(self) -> Samples:
+        with self._engine.serving(self):
+            return next(self._speech)
+
+    def close(self) -> None:
+        self._speech.close()
+
+
+class BatchedEngine(Package):
+    """`folder` is a checkpoint. Raises BackendError("bad_config") for a wrong one, or wrong options."""
+
+    deterministic = False  # who else is in a batch changes a render's last bits
+
+    def __init__(
+        self, folder: Path, device: str, renders: Literal["auto"] | int, loras: LoraShelf | None, report: Report
+    ) -> None:
+        _check_renders(renders)
+        super().__init__(folder, device, compiling=False, loras=loras, report=report)
+        _check_noise(self._model)
+        bytes_each = sum(SlotCache.bytes_each(lm) for lm in (self._model.base_lm, self._model.residual_lm))
+        self._kind = "cuda" if device.startswith("cuda") else "cpu"
+        self.capacity = _fitting(self._kind, bytes_each) if renders == "auto" else renders
+        report(f"making room for {self.capacity} renders")
+        self._row_loras = RowLoras(self._model, loras) if loras else None
+        with _inference():
+            self._stepper = Stepper(self._model, self.capacity, self._row_loras)
+        self._slots = list(range(self.capacity))
+        self._together = self.capacity  # rows in one step
+        self._served: Seat | None = None
+        print(f"renders open at once: {self.capacity}, with {bytes_each / 1e6:.1f} MB of caches each")
+
+    @property
+    def free(self) -> int:
+        """Renders that may still be opened."""
+        return len(self._slots)
+
+    def check(self, order: Order) -> None:
+        super().check(order)
+        if order.lora and self._row_loras:
+            self._row_loras.check(order.lora)
+
+    def seat(self, speech: Speech) -> Seat:
+        return Seat(self, speech)
+
+    def step(self, seats: Sequence[Seat]) -> Sequence[Seat]:
+        self._move([seat.row for seat in seats if seat.row])
+        return [seat for seat in seats if seat.row is None or seat.row.has_news]
+
+    @contextmanager
+    def serving(self, seat: Seat) -> Iterator[None]:
+        """Whatever row begins until the end speaks for this seat."""
+        self._served, before = seat, self._served
+        try:
+            yield
+        finally:
+            self._served = before
+
+    def speak(self, order: Order) -> Generator[Samples, None, None]:
+        """Moves by itself if nobody moved it, alone."""
+        seat = self._served
+        with self._joined(order) as row:
+            _place(seat, row)
+            try:
+                while row.said or not row.has_ended:
+                    if not (row.said or row.has_moved):
+                        self._move([row])
+                    row.has_moved = False
+                    yield row.said.popleft() if row.said else _NOTHING
+            finally:
+                _place(seat, None)
+        if row.error:
+            raise row.error
+
+    @contextmanager
+    def _joined(self, order: Order) -> Iterator[Row]:
+        if not self._slots:
+            raise RuntimeError("more renders than this engine has a place for")
+        script, slot = write(self._model, order), self._slots.pop()
+        decoder, random = self._stepper.decoder, self._generator(order.seed)
+        with _inference():
+            row = Row(order, script, slot, decoder.begin(slot, script), decoder.window, random)
+        try:
+            yield row
+        finally:
+            with _inference():
+                self._stepper.clear(slot, script.length + row.steps + 1)  # one more, if a step failed after writing
+            self._slots.append(slot)
+
+    def _generator(self, seed: int) -> Any:
+        import torch
+
+        return torch.Generator(self._model.device).manual_seed(seed)
+
+    def _move(self, rows: Sequence[Row]) -> None:
+        """One step, for the most urgent rows first."""
+        with _inference():
+            self._hear([row for row in rows if row.unheard and not row.has_ended])
+            speaking = [row for row in rows if row.can_speak][: self._together]
+            for batch in alike(speaking):
+                self._speak(batch)
+
+    def _hear(self, newcomers: Sequence[Row]) -> None:
+        left = _PIECE[self._kind]
+        for row in newcomers:
+            piece = min(left, row.unheard)
+            if not piece:
+                return
+            try:
+                self._stepper.prefill(row.script, row.slot, row.heard, row.heard + piece, row.order.lora)
+            except Exception as error:  # noqa: BLE001  # it ends this render; the others go on
+                row.fail(error)
+            else:
+                row.heard += piece
+                row.has_moved = True
+            left -= piece
+
+    def _speak(self, rows: Sequence[Row]) -> None:
+        while rows:
+            now = rows[: self._together]
+            failure = self._try(now)
+            if failure is not None and _is_lack_of_memory(failure) and len(now) > 1:
+                self._shrink(len(now) // 2)
+                continue
+            if failure is not None:
+                for row in now:
+                    row.fail(failure)
+            rows = rows[len(now) :]
+
+    def _try(self, rows: Sequence[Row]) -> Exception | None:
+        try:
+            audio, stops = self._stepper.step(batch_of(rows))()
+        except Exception as error:  # noqa: BLE001  # it is told to each of the rows
+            return error
+        for row, chunk, stop in zip(rows, audio.float().numpy(), stops.tolist(), strict=True):
+            row.speak(chunk.copy(), bool(stop))  # a view would keep the chunks of all rows
+        return None
+
+    def _shrink(self, rows: int) -> None:
+        import torch
+
+        self._together = rows
+        print(f"out of memory: from now on at most {rows} renders in one step, the most urgent ones")
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _place(seat: Seat | None, row: Row | None) -> None:
+    if seat is not None:
+        seat.row = row
+
+
+def _inference() -> Any:
+    import torch
+
+    return torch.inference_mode()
+
+
+def _is_lack_of_memory(error: Exception) -> bool:
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
+
+
+def _fitting(kind: str, bytes_each: int) -> int:
+    """Renders whose caches fit into a share of the memory that is free."""
+    import torch
+
+    on_host = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    free = torch.cuda.mem_get_info()[0] if kind == "cuda" else on_host
+    return max(1, min(_MOST[kind], int(free * _SHARE[kind] / bytes_each)))
+
+
+def _check_renders(renders: object) -> None:
+    if renders != "auto" and (isinstance(renders, bool) or not isinstance(renders, int) or renders < 1):
+        raise BackendError("bad_config", f"renders is auto or a number from 1, not {renders!r}")
+
+
+def _check_noise(model: Any) -> None:
+    """A decoder that draws noise of its own would draw it for all rows in turn."""
+    if any(type(layer).__name__ == "NoiseBlock" for layer in model.audio_vae.decoder.modules()):
+        raise BackendError("bad_config", "this model's decoder draws noise, which engine batched cannot: use torch")
