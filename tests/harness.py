@@ -31,6 +31,7 @@ from voice_server.gateway.app import build_app
 from voice_server.gateway.house import House
 from voice_server.gateway.security import Gate
 from voice_server.gateway.server import GatewayServer, bind
+from voice_server.pool.launcher import Launcher
 from voice_server.pool.process import Command, Guardian
 from voice_server.pool.supervisor import WorkerSpec
 from voice_server.stream.backend import Backend
@@ -117,15 +118,16 @@ async def running_pool(
     *,
     limits: Limits = FAST,
     argv: tuple[str, ...] = (),
+    launcher: Launcher | None = None,
     wait: bool = True,
     voices: VoiceStore = NO_VOICES,
 ) -> AsyncIterator[Backend]:
-    """A backend with real worker processes; `argv` replaces the worker's command line."""
+    """A backend with real worker processes; `argv` replaces the worker's command line, `launcher` where it runs."""
     specs = worker_specs(config, python, config.workers, [])
     if argv:
         specs = [WorkerSpec(spec.name, Command(argv, dict(os.environ)), spec.load, spec.limits) for spec in specs]
     pool, guardian = build_pool(config, specs, limits), Guardian()
-    pool.start(guardian, asyncio.Semaphore(4), random.random)
+    pool.start(launcher or guardian, asyncio.Semaphore(4), random.random)
     try:
         if wait:
             await asyncio.wait_for(pool.until_ready(), TIMEOUT_S)
@@ -157,6 +159,7 @@ async def running_server(
     *,
     limits: Limits = FAST,
     argv: tuple[str, ...] = (),
+    launcher: Launcher | None = None,
     token: str = "",
     tokens: Tokens | None = None,
     tls: ssl.SSLContext | None = None,
@@ -166,7 +169,9 @@ async def running_server(
     recognisers: Sequence[Recogniser] = (),
 ) -> AsyncIterator[RunningServer]:
     """The whole gateway in this process, on a real port."""
-    async with running_pool(config, python, limits=limits, argv=argv, wait=wait, voices=voices) as backend:
+    async with running_pool(
+        config, python, limits=limits, argv=argv, launcher=launcher, wait=wait, voices=voices
+    ) as backend:
         house = House([backend], limits, Gate(limits.stream, tokens or Tokens(token), Origins.of(cors)), recognisers)
         server, listener = GatewayServer(house, build_app(house, cors), limits, tls=tls), bind("127.0.0.1", 0, limits)
         serving = asyncio.create_task(server._serve([listener]))

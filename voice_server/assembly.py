@@ -24,7 +24,7 @@ from voice_server.core.settings import Gpu
 from voice_server.machine import see_gpus
 from voice_server.pool.dispatcher import Dispatcher
 from voice_server.pool.pool import Pool
-from voice_server.pool.process import Command, Guardian, run_once
+from voice_server.pool.process import Command, Guardian, inherited, run_once
 from voice_server.pool.supervisor import WorkerSpec
 from voice_server.pool.switchboard import Switchboard
 from voice_server.stream.backend import Backend
@@ -38,7 +38,6 @@ Report = Callable[[str], None]
 _BOOTSTRAP = Path(__file__).parent / "worker" / "bootstrap.py"
 _STUDIO = Path(__file__).parent / "studio" / "__main__.py"
 SAMPLES = Path("voice_samples")  # of the folder the gateway was started in
-_NOT_FOR_WORKERS = ("PYTHON", "VIRTUAL_ENV", "VOICE_SERVER_", "LLM_", "CUDA_VISIBLE_DEVICES")
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
@@ -72,11 +71,7 @@ def worker_environ(environ: Mapping[str, str], backend: BackendConfig, placement
     that all workers share for what is computed once."""
     device = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": placement.cuda_visible_devices}
     cache = {"VOICE_SERVER_CACHE": str(default_home(environ).absolute())}
-    return {**_inherited(environ), **_ONE_THREAD, **cache, "TQDM_DISABLE": "1", **device, **backend.env}
-
-
-def _inherited(environ: Mapping[str, str]) -> dict[str, str]:
-    return {key: value for key, value in environ.items() if not key.startswith(_NOT_FOR_WORKERS)}
+    return {**inherited(environ), **_ONE_THREAD, **cache, "TQDM_DISABLE": "1", **device, **backend.env}
 
 
 def worker_specs(backend: BackendConfig, python: Path, workers: int, gpus: Sequence[Gpu]) -> list[WorkerSpec]:
@@ -175,7 +170,7 @@ def voice_store(folder: Path, limits: VoiceLimits, environ: Mapping[str, str] = 
     def studio(source: Path, target: Path) -> bytes:
         # Not -I: the gateway itself may be installed for its user alone, and so is what the studio needs.
         argv = (sys.executable, "-E", str(_STUDIO), "clean", str(source), str(target), *seconds)
-        return run_once(Command(argv, _inherited(environ)), limits.studio_s, limits.verdict_bytes)
+        return run_once(Command(argv, inherited(environ)), limits.studio_s, limits.verdict_bytes)
 
     return VoiceStore(folder, limits, studio, default_home(environ).absolute() / "voices")
 

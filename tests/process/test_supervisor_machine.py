@@ -191,7 +191,7 @@ class Slot(RuleBasedStateMachine):
         mute=st.booleans(),
         dies_in_s=st.sampled_from([0.0, 0.0, 0.3]),
         spawns_fail=st.booleans(),
-        births_take_s=st.sampled_from([0.0, 0.0, 0.3]),
+        births_take_s=st.sampled_from([0.0, 0.0, 30.0]),
     )
     def next_process_is(self, mute: bool, dies_in_s: float, spawns_fail: bool, births_take_s: float) -> None:
         self.world.are_mute, self.world.dies_in_s, self.world.spawns_fail = mute, dies_in_s, spawns_fail

@@ -18,12 +18,13 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 _READ_BYTES = 256 * 1024
+_NOT_FOR_WORKERS = ("PYTHON", "VIRTUAL_ENV", "VOICE_SERVER_", "LLM_", "CUDA_VISIBLE_DEVICES", "RAY_")
 _LOG_PIPE_BYTES = 1024 * 1024  # 16 times the usual: a flood stops its worker at each pipe until we have a turn
 
 
@@ -33,6 +34,11 @@ class Command:
 
     argv: tuple[str, ...]
     env: dict[str, str] = field(default_factory=dict)  # complete: nothing is inherited
+
+
+def inherited(environ: Mapping[str, str]) -> dict[str, str]:
+    """What other programs may see of our environment: no secrets of ours, no path to our packages, no GPU."""
+    return {key: value for key, value in environ.items() if not key.startswith(_NOT_FOR_WORKERS)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,147 @@
+"""The gateway's way into a Ray cluster, in a process of its own: `python -m voice_server.pool.bridge FD ADDRESS`.
+
+Ray ends the process that drives it when the head or the node beside it is lost for long, and takes its signals: a
+gateway that did not stand apart would go down with its cluster. This is the only module that knows Ray. It gets one
+packet for each worker that is to live, with two sockets, and carries what goes through them; it ends with the gateway,
+and its actors with it.
+
+    frames   a stream, the other end of the worker's connection
+    news     packets. To the gateway: ["pid", pid] ["failed", words] ["log", bytes] ["exit", code, words]; the end of
+             the socket is the end of the bridge. To us: ["kill"] ["dump"]; its end gives the worker up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import ray
+from ray.exceptions import RayActorError, RayError, RayTaskError
+
+from voice_server.pool.far import Far
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+_READ_BYTES = 64 * 1024
+_PACKET_BYTES = 128 * 1024
+_LOG_BYTES = 32 * 1024  # of a packet of news
+_EXIT_FOLLOWS_S = 1.0  # between a kill, or the end of the frames, and the exit that explains it
+
+
+async def run(fd: int, address: str) -> None:
+    """Serve the gateway at the socket `fd` until it leaves."""
+    ray.init(address, runtime_env={"py_modules": [str(_PACKAGE)]}, log_to_driver=False, configure_logging=False)
+    control = socket.socket(fileno=fd)
+    control.setblocking(False)
+    crossings: set[asyncio.Task[None]] = set()
+    while packet := await _next_packet(control):
+        told, (frames, news) = packet
+        crossing = asyncio.create_task(_Crossing(frames, news).run(**told))
+        crossings.add(crossing)
+        crossing.add_done_callback(crossings.discard)
+
+
+async def _next_packet(control: socket.socket) -> tuple[dict[str, Any], list[socket.socket]] | None:
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(control, readable.set)
+    try:
+        await readable.wait()
+    finally:
+        loop.remove_reader(control)
+    data, fds, _, _ = socket.recv_fds(control, _PACKET_BYTES, 2)
+    return (msgpack.unpackb(data), [socket.socket(fileno=fd) for fd in fds]) if data else None
+
+
+class _Crossing:
+    """One worker: its actor, and the four streams between it and the gateway."""
+
+    def __init__(self, frames: socket.socket, news: socket.socket) -> None:
+        self._frames, self._news = frames, news
+        self._loop = asyncio.get_running_loop()
+        self._actor: Any = None
+        for sock in (frames, news):
+            sock.setblocking(False)
+
+    async def run(self, launch: list[Any], room: dict[str, Any]) -> None:
+        self._actor = ray.remote(Far).options(max_restarts=0, max_task_retries=0, **room).remote()
+        orders = asyncio.create_task(self._obey())
+        life = asyncio.create_task(self._live(launch))
+        try:
+            await asyncio.wait([orders, life], return_when=asyncio.FIRST_COMPLETED)
+            _, missing = await asyncio.wait([life], timeout=_EXIT_FOLLOWS_S)
+            if missing:
+                await self._tell("exit", 0, "was given up: its node did not answer")
+        finally:
+            for task in (orders, life):
+                task.cancel()
+            await asyncio.gather(orders, life, return_exceptions=True)
+            ray.kill(self._actor)
+            self._frames.close()
+            self._news.close()
+
+    async def _live(self, launch: list[Any]) -> None:
+        try:
+            await self._tell("pid", await self._actor.launch.remote(*launch))
+        except RayError as error:
+            await self._tell("failed", _words(error))
+            return
+        pumps = [asyncio.create_task(pump) for pump in (self._down(), self._up())]
+        try:
+            await self._tell("exit", await self._follow(pumps[1]), "")
+        except RayError as error:
+            await self._tell("exit", 0, _words(error))
+        finally:
+            for pump in pumps:
+                pump.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
+
+    async def _follow(self, up: asyncio.Task[None]) -> int:
+        """Tell what it prints until it has ended, and all of its frames are told. Its return code."""
+        code = None
+        while code is None:
+            log, code = await self._actor.news.remote()
+            for start in range(0, len(log), _LOG_BYTES):
+                await self._tell("log", log[start : start + _LOG_BYTES])
+        await asyncio.wait([up], timeout=_EXIT_FOLLOWS_S)
+        return int(code)
+
+    async def _up(self) -> None:
+        """One piece is under way at a time: who does not read stops the worker, as at home."""
+        while data := await self._actor.read.remote():
+            await self._loop.sock_sendall(self._frames, data)
+
+    async def _down(self) -> None:
+        while data := await self._loop.sock_recv(self._frames, _READ_BYTES):
+            await self._actor.write.remote(data)
+
+    async def _obey(self) -> None:
+        """Returns when the worker is to be no more."""
+        while packet := await self._loop.sock_recv(self._news, _PACKET_BYTES):
+            (order,) = msgpack.unpackb(packet)
+            if order == "kill":
+                self._actor.kill.remote()
+                return
+            self._actor.dump_stack.remote()
+
+    async def _tell(self, *news: Any) -> None:
+        with contextlib.suppress(OSError):  # the gateway has given it up
+            await self._loop.sock_sendall(self._news, msgpack.packb(news))
+
+
+def _words(error: RayError) -> str:
+    if isinstance(error, RayTaskError):
+        return str(error.cause)
+    if isinstance(error, RayActorError) and "node has died" in str(error):
+        return "was lost: its node was lost"
+    return "was lost with the process that kept it"
+
+
+if __name__ == "__main__":
+    asyncio.run(run(int(sys.argv[1]), sys.argv[2]))
+    os._exit(0)  # Ray's own way out may wait for a head that is gone; the cluster sees the end of the process

@@ -1,0 +1,96 @@
+"""The far end of a worker that lives on another machine: the same process as at home, and calls that pass its bytes on.
+
+Runs in an actor on that machine, on the code of the gateway, which travels there. Nothing here knows of the cluster:
+who calls is `pool/bridge.py`. What nobody has fetched yet is bounded: frames wait in the worker's socket, of its log
+the end is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from voice_server.core.settings import VenvSpec
+from voice_server.pool.process import Command, Exit, Guardian, WorkerProcess, inherited
+from voice_server.venvs import VenvStore, default_home
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+_READ_BYTES = 64 * 1024  # less than what Ray would put into its object store, at the price of two more copies
+_LOG_BYTES = 256 * 1024
+
+
+class Far:
+    """One worker. `launch` comes first and once; `read` and `news` are each asked again and again, by one caller."""
+
+    def __init__(self) -> None:
+        self._guardian = Guardian()
+        self._log = bytearray()
+        self._exit: Exit | None = None
+        self._told = asyncio.Event()
+        self._process: WorkerProcess | None = None
+
+    async def launch(self, backend: str, venv: Mapping[str, Any], script: Sequence[str], env: Mapping[str, str]) -> int:
+        """Start `script`, whose file lies in our package, with the python of the backend's environment. The pid.
+
+        Raises VenvBuildFailed, or OSError when there is nothing to execute.
+        """
+        loop = asyncio.get_running_loop()
+
+        def report(line: str) -> None:
+            loop.call_soon_threadsafe(self._on_log, f"{line}\n".encode())
+
+        python = await asyncio.to_thread(VenvStore().build, backend, VenvSpec(**venv), report)
+        argv = (str(python), "-I", str(_PACKAGE / script[0]), *script[1:])
+        command = Command(argv, worker_environ(os.environ) | dict(env))
+        self._process = await self._guardian.launch(command, self._on_log, self._on_exit)
+        self._reader, self._writer = await asyncio.open_unix_connection(sock=self._process.socket, limit=_READ_BYTES)
+        return self._process.pid
+
+    async def read(self) -> bytes:
+        """What the worker has said, as soon as there is something; b"" at its end."""
+        try:
+            return await self._reader.read(_READ_BYTES)
+        except ConnectionError:
+            return b""
+
+    async def write(self, data: bytes) -> None:
+        """Returns when the worker has room for more."""
+        with contextlib.suppress(ConnectionError):  # its end is told elsewhere
+            self._writer.write(data)
+            await self._writer.drain()
+
+    async def news(self) -> tuple[bytes, int | None]:
+        """What it has printed, and its return code when it has ended; as soon as there is something."""
+        await self._told.wait()
+        self._told.clear()
+        log = bytes(self._log)
+        self._log.clear()
+        return log, self._exit.returncode if self._exit else None
+
+    async def kill(self) -> None:
+        if self._process:
+            self._process.kill()
+
+    async def dump_stack(self) -> None:
+        if self._process:
+            self._process.dump_stack()
+
+    def _on_log(self, data: bytes) -> None:
+        self._log += data
+        del self._log[:-_LOG_BYTES]
+        self._told.set()
+
+    def _on_exit(self, exit: Exit) -> None:
+        self._exit = exit
+        self._told.set()
+
+
+def worker_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    """What this machine gives a worker: no secrets, no path to our packages, and the GPUs that the cluster chose."""
+    gpus = environ.get("CUDA_VISIBLE_DEVICES", "")
+    cache = str(default_home(environ).absolute())
+    return {**inherited(environ), "CUDA_VISIBLE_DEVICES": gpus, "VOICE_SERVER_CACHE": cache}

@@ -1,0 +1,187 @@
+"""Workers on other machines: launched through a bridge to a Ray cluster, they look like processes of this one.
+
+Promises: their frames travel on a local socket whose other end is held by the bridge, so that channel, worker and
+supervisor are those of every worker. A worker, an actor, a node, a head or a bridge that is lost is the exit of its
+process, with a reason in words. Ray itself is never imported here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgpack
+
+from voice_server.core.settings import VenvSpec
+from voice_server.pool.process import Command, Exit, Guardian, inherited
+
+_ROOT = Path(__file__).resolve().parents[2]
+_PACKET_BYTES = 128 * 1024
+_NO_BRIDGE = "lost its way: the bridge to the cluster has ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a worker takes of a node."""
+
+    cpus: float = 1.0
+    gpus: float = 0.0
+    memory_bytes: int = 0
+    custom: Mapping[str, float] = field(default_factory=dict)  # as the operator has named it at `ray start`
+    spreads: bool = True  # over the nodes; False: one node is filled before the next
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """As Ray names it."""
+        strategy = "SPREAD" if self.spreads else "DEFAULT"
+        named = {"num_cpus": self.cpus, "num_gpus": self.gpus, "resources": dict(self.custom)}
+        memory = {"memory": self.memory_bytes} if self.memory_bytes else {}
+        return {**named, **memory, "scheduling_strategy": strategy}
+
+
+class Bridge:
+    """The process that drives the cluster at `address`. It ends with us; one that was lost is replaced when needed."""
+
+    def __init__(self, address: str, guardian: Guardian, environ: Mapping[str, str]) -> None:
+        self._address = address
+        self._guardian = guardian
+        self._env = bridge_environ(environ)
+        self._open()
+
+    def _open(self) -> None:
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "voice_server.pool.bridge", str(theirs.fileno()), self._address],
+                env=self._env,
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C in the terminal is not meant for it
+            )
+        self._guardian.watch(self._process.pid)
+
+    def send(self, packet: bytes, frames: socket.socket, news: socket.socket) -> None:
+        """Raises OSError when it is about to end."""
+        if self._process.poll() is not None:
+            self.close()
+            self._open()
+        socket.send_fds(self._control, [packet], [frames.fileno(), news.fileno()])
+
+    def close(self) -> None:
+        """Blocks for a moment. Its workers are stopped before."""
+        self._control.close()
+        try:
+            self._process.wait(timeout=5.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._guardian.release(self._process.pid)
+
+
+def bridge_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    """What the bridge may see of our environment: where Ray and we are found, and none of our secrets."""
+    of_ray = {key: value for key, value in environ.items() if key.startswith("RAY_")}
+    path = os.pathsep.join(filter(None, [str(_ROOT), environ.get("PYTHONPATH")]))
+    return {**inherited(environ), **of_ray, "PYTHONPATH": path}
+
+
+class RayLauncher:
+    """Launches the workers of one backend. A command's argv is a script of our package and what it is to be told."""
+
+    def __init__(self, bridge: Bridge, backend: str, venv: VenvSpec, room: Room) -> None:
+        self._bridge = bridge
+        self._backend = backend
+        self._venv = asdict(venv) | {"path": str(venv.path) if venv.path else None}
+        self._room = room
+
+    async def launch(
+        self, command: Command, on_log: Callable[[bytes], None], on_exit: Callable[[Exit], None]
+    ) -> FarProcess:
+        """Waits for a node that has room, and for the environment there. Raises OSError that says what was missing."""
+        told = {"launch": [self._backend, self._venv, command.argv, command.env], "room": self._room.options}
+        ours, frames = socket.socketpair()
+        our_news, news = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        process = FarProcess(ours, our_news, on_log, on_exit)
+        try:
+            with frames, news:
+                self._bridge.send(msgpack.packb(told), frames, news)
+            await process.born
+        except BaseException:
+            process.give_up()
+            raise
+        return process
+
+
+class FarProcess:
+    """A process that the bridge tells us about."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        news: socket.socket,
+        on_log: Callable[[bytes], None],
+        on_exit: Callable[[Exit], None],
+    ) -> None:
+        self.socket = sock
+        self.pid = 0  # on its own machine
+        self._loop = asyncio.get_running_loop()
+        self.born: asyncio.Future[None] = self._loop.create_future()
+        self._news = news
+        self._on_log = on_log
+        self._on_exit = on_exit
+        news.setblocking(False)
+        self._loop.add_reader(news, self._hear)
+
+    def kill(self) -> None:
+        self._order("kill")
+
+    def dump_stack(self) -> None:
+        self._order("dump")
+
+    def give_up(self) -> None:
+        """Nobody is to be told of it any more; the bridge ends it."""
+        self._hang_up()
+        self.socket.close()
+
+    def _order(self, order: str) -> None:
+        with contextlib.suppress(OSError):  # it has ended, or is about to
+            self._news.send(msgpack.packb([order]))
+
+    def _hear(self) -> None:
+        try:
+            packet = self._news.recv(_PACKET_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            packet = b""
+        news: list[Any] = msgpack.unpackb(packet) if packet else ["exit", 0, _NO_BRIDGE]
+        kind, *told = news
+        match kind:
+            case "log":
+                self._on_log(told[0])
+            case "pid":
+                self.pid = told[0]
+                self.born.set_result(None)
+            case _:
+                self._end(Exit(told[0], told[1]) if kind == "exit" else Exit(lost=told[0]))
+
+    def _end(self, exit: Exit) -> None:
+        self._hang_up()
+        if self.born.done():
+            self._on_exit(exit)
+        else:
+            self.born.set_exception(OSError(errno.EHOSTDOWN, exit.reason))
+
+    def _hang_up(self) -> None:
+        if self._news.fileno() >= 0:
+            self._loop.remove_reader(self._news)
+            self._news.close()
