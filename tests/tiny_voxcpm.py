@@ -1,6 +1,6 @@
 """Builds VoxCPM checkpoints with random weights in the real format, so that the real package can load and run them.
 
-    PYTHONPATH=. python tests/tiny_voxcpm.py FOLDER [--arch 2] [--size tiny|full] [--lora NAME:RANK ...]
+    PYTHONPATH=. python tests/tiny_voxcpm.py FOLDER [--arch 2] [--size tiny|medium|full] [--lora NAME:RANK ...]
 
 Runs in the environment of the voxcpm backend. What such a model says is noise, but of the real shape: rates, hops,
 patches and chunks are those of the published models; only widths, depths and the vocabulary shrink. Its stop head fires
@@ -59,6 +59,7 @@ class Arch:
     patch_size: int
     vae: dict[str, Any]
     tiny: Size
+    medium: Size
     full: Size
 
 
@@ -66,6 +67,7 @@ _TINY = Size(64, 128, 2, 4, 1, 64, 128, 1, 4, 32, 16, 8, 64, 640, 1024, "float32
 _FULL_V1 = Size(1024, 4096, 24, 16, 6, 1024, 4096, 4, 16, 256, 64, 128, 1536, 73448, 4096, "bfloat16")
 _FULL_V2 = Size(2048, 6144, 28, 16, 8, 1024, 4096, 12, 16, 512, 64, 128, 2048, 73448, 8192, "bfloat16")
 _TINY_V2 = Size(64, 128, 2, 4, 1, 64, 128, 1, 4, 32, 16, 8, 128, 640, 1024, "float32")
+_MEDIUM = Size(512, 1536, 6, 8, 2, 256, 1024, 3, 8, 64, 64, 32, 256, 640, 1024, "float32")  # a CPU can still measure it
 
 ARCHS = {
     "0.5b": Arch(
@@ -73,6 +75,7 @@ ARCHS = {
         2,
         {"encoder_rates": [2, 5, 8, 8], "decoder_rates": [8, 8, 5, 2], "sample_rate": 16000},
         _TINY,
+        _MEDIUM,
         _FULL_V1,
     ),
     "1.5": Arch(
@@ -80,6 +83,7 @@ ARCHS = {
         4,
         {"encoder_rates": [2, 3, 6, 7, 7], "decoder_rates": [7, 7, 6, 3, 2], "sample_rate": 44100},
         _TINY,
+        _MEDIUM,
         _FULL_V1,
     ),
     "2": Arch(
@@ -93,6 +97,7 @@ ARCHS = {
             "sr_bin_boundaries": [20000, 30000, 40000],
         },
         _TINY_V2,
+        _MEDIUM,
         _FULL_V2,
     ),
 }
@@ -261,7 +266,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--arch", action="append", choices=ARCHS, help="default: all, each in a folder of its name")
-    parser.add_argument("--size", choices=("tiny", "full"), default="tiny")
+    parser.add_argument("--size", choices=("tiny", "medium", "full"), default="tiny")
     parser.add_argument("--lora", action="append", default=[], metavar="NAME:RANK")
     parser.add_argument(
         "--never-stop", action="store_true", help="sentences end at their cap; default: as soon as they may"
@@ -271,7 +276,7 @@ def main() -> None:
     loras = {name: int(rank) for name, rank in (lora.split(":") for lora in options.lora)}
     for name in options.arch or ARCHS:
         arch = ARCHS[name]
-        size = arch.tiny if options.size == "tiny" else arch.full
+        size: Size = getattr(arch, options.size)
         build(options.folder / name, arch, size, loras, options.never_stop)
         print(json.dumps({"arch": name, **asdict(size)}))
 
