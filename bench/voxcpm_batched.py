@@ -40,7 +40,8 @@ folder, device, steps, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(
 counts = [int(count) for count in sys.argv[5:]]
 out, sys.stdout = sys.stdout, sys.stderr
 def load(engine, **options):
-    return VoxcpmBackend(device, model=folder, engine=engine, renders=max(counts), progress=lambda stage: None, **options)
+    known = {"model": folder, "renders": max(counts), "progress": lambda stage: None}
+    return VoxcpmBackend(device, engine=engine, **known, **options)
 torch_engine, batched = load("torch", optimize=False), load("batched")
 def seats(backend, rows):
     return [backend.render("A", "zero-shot", seed=n, min_len=steps - 2, max_len=steps) for n in range(rows)]
