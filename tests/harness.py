@@ -126,6 +126,8 @@ async def running_pool(
     specs = worker_specs(config, python, config.workers, [])
     if argv:
         specs = [WorkerSpec(spec.name, Command(argv, dict(os.environ)), spec.load, spec.limits) for spec in specs]
+    if launcher:  # the python and the folder are those of its machine
+        specs = [replace(spec, command=Command(("worker/bootstrap.py",), config.env)) for spec in specs]
     pool, guardian = build_pool(config, specs, limits), Guardian()
     pool.start(launcher or guardian, asyncio.Semaphore(4), random.random)
     try:

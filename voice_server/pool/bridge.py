@@ -138,7 +138,7 @@ def _words(error: RayError) -> str:
     if isinstance(error, RayTaskError):
         return str(error.cause)
     if isinstance(error, RayActorError) and "node has died" in str(error):
-        return "was lost: its node was lost"
+        return "was lost with its node"
     return "was lost with the process that kept it"
 
 

@@ -63,6 +63,7 @@ class Bridge:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "voice_server.pool.bridge", str(theirs.fileno()), self._address],
                 env=self._env,
+                cwd="/",  # Ray puts the folder of its driver before the code that travels
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C in the terminal is not meant for it

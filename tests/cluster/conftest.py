@@ -1,0 +1,119 @@
+"""A Ray cluster of several nodes on this machine, and backends whose workers live there."""
+
+from __future__ import annotations
+
+import os
+import signal
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.harness import Limits, RunningServer, WorkerLimits, eventually, running_server, tone_config
+from voice_server.pool.process import Guardian
+from voice_server.pool.remote import Bridge, RayLauncher, Room
+
+START_S = 90.0  # of nodes, actors and their workers, on a machine that has other things to do
+_STORE_BYTES = 80 * 2**20  # the least that Ray takes
+_HEALTH = {"health_check_initial_delay_ms": 500, "health_check_period_ms": 1000, "health_check_timeout_ms": 3000}
+LASTING = replace(WorkerLimits(), backoff_first_s=0.1, backoff_max_s=0.5, crash_loop_starts=1000)
+
+
+@dataclass
+class Nodes:
+    """A head without room for workers, and nodes that have room for one each."""
+
+    cluster: Any
+    mark: str = field(default_factory=lambda: uuid.uuid4().hex)  # in the environment of every worker of this test
+
+    def add(self) -> Any:
+        return self.cluster.add_node(num_cpus=1, include_dashboard=False, object_store_memory=_STORE_BYTES)
+
+    def workers(self) -> list[psutil.Process]:
+        return [process for process in psutil.process_iter() if self.mark in _environ(process).values()]
+
+    def raylet_of(self, pid: int) -> int:
+        """The node that this worker lives on."""
+        parents = psutil.Process(pid).parents()
+        return next(parent.pid for parent in parents if parent.name() == "raylet")
+
+    def lose(self, pid: int) -> None:
+        """The node of this worker, as if it had no power any more."""
+        raylet = psutil.Process(self.raylet_of(pid))
+        for process in [raylet, *raylet.children(recursive=True)]:
+            process.kill()
+        self._forget(raylet.pid)
+
+    def lose_raylet(self, pid: int) -> None:
+        raylet = self.raylet_of(pid)
+        os.kill(raylet, signal.SIGKILL)
+        self._forget(raylet)
+
+    def _forget(self, raylet: int) -> None:
+        (node,) = (node for node in self.cluster.worker_nodes if node.all_processes["raylet"][0].process.pid == raylet)
+        self.cluster.worker_nodes.discard(node)
+        node.all_processes["raylet"][0].process.wait()  # its workers ask whether it is there, and a zombie is
+
+
+def _environ(process: psutil.Process) -> dict[str, str]:
+    try:
+        return process.environ()
+    except psutil.Error:  # gone, or not ours
+        return {}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    utils = pytest.importorskip("ray.cluster_utils", reason="the extra `cluster` is not installed")
+    head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": _STORE_BYTES, "_system_config": _HEALTH}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PYTHONPATH", raising=False)  # a node finds us nowhere but in what travels
+        running = utils.Cluster(initialize_head=True, head_node_args=head)
+        yield running
+        running.shutdown()
+
+
+@pytest.fixture
+async def nodes(anyio_backend: str, cluster: Any) -> AsyncIterator[Nodes]:
+    """Two of them at the start. No worker is left at the end."""
+    nodes = Nodes(cluster)
+    while len(cluster.worker_nodes) < 2:
+        nodes.add()
+    yield nodes
+    await eventually(lambda: not nodes.workers(), "no worker is left on any node")
+
+
+Serving = Callable[..., AbstractAsyncContextManager[RunningServer]]
+
+
+@pytest.fixture
+def serving(nodes: Nodes, tone_python: Path) -> Serving:
+    @asynccontextmanager
+    async def run(workers: int = 2, **options: Any) -> AsyncIterator[RunningServer]:
+        """A gateway, all workers of which live on nodes."""
+        config = tone_config(workers=workers, limits=LASTING, **options)
+        config = replace(config, env={"CLUSTER_TEST": nodes.mark})
+        guardian = Guardian()
+        bridge = Bridge(nodes.cluster.address, guardian, os.environ)
+        launcher = RayLauncher(bridge, config.name, config.venv, Room())
+        try:
+            async with running_server(config, tone_python, limits=Limits(), launcher=launcher, wait=False) as server:
+                await all_ready(server)
+                yield server
+        finally:
+            bridge.close()
+            guardian.close()
+
+    return run
+
+
+async def all_ready(server: RunningServer, *, without: int = 0) -> None:
+    def are_ready() -> bool:
+        return all(slot.state == "ready" and slot.pid != without for slot in server.backend.pool.slots)
+
+    await eventually(are_ready, "every slot has a worker", START_S)

@@ -1,0 +1,124 @@
+"""Workers on the nodes of a real Ray cluster: nobody can tell, whatever dies."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+
+import psutil
+import pytest
+import websockets
+
+from tests.cluster.conftest import START_S, Nodes, Serving, all_ready
+from tests.harness import Answer, RunningServer, ask, eventually, read_answer, say, tone_bytes
+from tests.process.pool_driver import first_audio, start_of_render
+
+pytestmark = [pytest.mark.anyio, pytest.mark.cluster, pytest.mark.timeout(400)]
+
+SENTENCE = "This sentence is long enough for somebody to die in the middle of it."
+
+
+async def test_the_workers_of_two_nodes_say_what_those_of_one_machine_do(nodes: Nodes, serving: Serving) -> None:
+    texts = [f"This is what stream number {number} has to say." for number in range(16)]
+    async with serving() as server:
+        pids = [slot.pid for slot in server.backend.pool.slots]
+        assert len({nodes.raylet_of(pid) for pid in pids}) == 2
+        answers = await asyncio.gather(*(ask(server.ws, {"token": text, "done": True}) for text in texts))
+    assert [answer.audio for answer in answers] == [tone_bytes(text) for text in texts]
+
+
+async def test_our_code_travels_to_the_node(nodes: Nodes, serving: Serving) -> None:
+    async with serving(workers=1) as server:
+        (slot,) = server.backend.pool.slots
+        script = psutil.Process(slot.pid).cmdline()[2]
+    assert script.endswith("voice_server/worker/bootstrap.py") and "/runtime_resources/" in script
+
+
+async def test_no_secret_of_the_gateway_travels_to_a_worker(
+    nodes: Nodes, serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VOICE_SERVER_TOKEN", "a secret")
+    async with serving(workers=1) as server:
+        (slot,) = server.backend.pool.slots
+        worker = psutil.Process(slot.pid)
+        actor = psutil.Process(worker.ppid())
+        assert not any("a secret" in process.environ().values() for process in (worker, actor, _bridge()))
+
+
+async def test_a_far_worker_that_is_killed_costs_one_render(nodes: Nodes, serving: Serving) -> None:
+    async with serving(speed_rtf=0.3) as server:
+        answer, pid = await _spoken_while(server, lambda pid: os.kill(pid, signal.SIGKILL))
+        assert answer.audio == tone_bytes(SENTENCE)
+        assert len(answer.of_type("resumed")) == 1
+        await all_ready(server, without=pid)
+
+
+async def test_an_actor_that_is_killed_costs_one_render(nodes: Nodes, serving: Serving) -> None:
+    async with serving(speed_rtf=0.3) as server:
+        answer, pid = await _spoken_while(server, lambda pid: os.kill(psutil.Process(pid).ppid(), signal.SIGKILL))
+        assert answer.audio == tone_bytes(SENTENCE)
+        assert len(answer.of_type("resumed")) == 1
+        await eventually(lambda: not psutil.pid_exists(pid), "the worker died with its actor")
+        await all_ready(server, without=pid)
+
+
+async def test_a_node_that_is_lost_costs_one_render_and_one_that_joins_is_used(nodes: Nodes, serving: Serving) -> None:
+    async with serving(speed_rtf=0.3) as server:
+        answer, pid = await _spoken_while(server, nodes.lose)
+        assert answer.audio == tone_bytes(SENTENCE)
+        assert len(answer.of_type("resumed")) == 1
+        nodes.add()
+        await all_ready(server, without=pid)
+
+
+async def test_a_raylet_that_is_killed_takes_no_byte_along(nodes: Nodes, serving: Serving) -> None:
+    async with serving(speed_rtf=1.0) as server:
+        answer, pid = await _spoken_while(server, nodes.lose_raylet)
+        assert answer.audio == tone_bytes(SENTENCE)
+        await eventually(lambda: not psutil.pid_exists(pid), "the worker died after its raylet", START_S)
+        nodes.add()
+        await all_ready(server, without=pid)
+
+
+async def test_a_bridge_that_is_killed_is_replaced(nodes: Nodes, serving: Serving) -> None:
+    async with serving() as server:
+        before = {slot.pid for slot in server.backend.pool.slots}
+        _bridge().kill()
+        await eventually(lambda: before.isdisjoint(_pids(server)), "the workers were lost with it", START_S)
+        await all_ready(server)
+        assert (await ask(server.ws, {"token": SENTENCE, "done": True})).audio == tone_bytes(SENTENCE)
+
+
+async def test_a_cancelled_sentence_lets_go_of_its_far_worker(nodes: Nodes, serving: Serving) -> None:
+    async with serving(workers=1, speed_rtf=0.5) as server:
+        async with websockets.connect(f"{server.ws}/stream-tokens") as ws:
+            await say(ws, {"token": SENTENCE, "done": True})
+            await first_audio(ws)
+            await say(ws, {"type": "cancel"})
+            await read_answer(ws, until="cancelled")
+            (slot,) = server.backend.pool.slots
+            await eventually(lambda: server.backend.pool.slots[0].open_renders == 0, "the worker is free")
+        assert server.backend.pool.slots[0].pid == slot.pid, "cancelled, not killed"
+
+
+def _bridge() -> psutil.Process:
+    (bridge,) = (child for child in psutil.Process().children() if "voice_server.pool.bridge" in child.cmdline())
+    return bridge
+
+
+def _pids(server: RunningServer) -> set[int]:
+    return {slot.pid for slot in server.backend.pool.slots}
+
+
+async def _spoken_while(server: RunningServer, disaster: Callable[[int], None]) -> tuple[Answer, int]:
+    """The whole answer, of which some was heard when the disaster befell its worker; and who that was."""
+    async with websockets.connect(f"{server.ws}/stream-tokens") as ws:
+        await say(ws, {"token": SENTENCE, "done": True})
+        pid = await start_of_render(ws, server)
+        heard = await first_audio(ws, 10_000)
+        disaster(pid)
+        answer = await asyncio.wait_for(read_answer(ws), START_S)
+    answer.audio = heard + answer.audio
+    return answer, pid
