@@ -104,7 +104,8 @@ async def test_a_cancelled_sentence_lets_go_of_its_far_worker(nodes: Nodes, serv
 
 
 def _bridge() -> psutil.Process:
-    (bridge,) = (child for child in psutil.Process().children() if "voice_server.pool.bridge" in child.cmdline())
+    alive = (child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE)
+    (bridge,) = (child for child in alive if "voice_server.pool.bridge" in child.cmdline())
     return bridge
 
 
