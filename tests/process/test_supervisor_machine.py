@@ -312,3 +312,14 @@ class Slot(RuleBasedStateMachine):
 def test_w18_many_lives_of_a_slot_leave_one_worker_and_nobody_who_waits(lives: int) -> None:
     seen = settings(max_examples=lives, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(Slot, settings=seen)
+
+
+def test_w18_who_is_stopped_while_a_process_is_born_does_not_wait_for_its_end() -> None:
+    slot = Slot()
+    slot.world.births_take_s = LONG_S
+    assert slot.process
+    slot.process.exit(-9)
+    slot.pass_time(LIMITS.backoff_max_s)
+    assert slot.process is None
+    slot.it_is_stopped()
+    slot.teardown()
