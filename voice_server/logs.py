@@ -6,6 +6,7 @@ into the server nor holds it up; what cannot be written is left out, and counted
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -57,11 +58,19 @@ def set_up_logs(level: str, form: str) -> None:
     of headers, of addresses with their queries, and at the lowest level of every message."""
     if sys.stderr is None:  # closed by who started us: its number must not become that of a client's socket
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # for as long as the process lives
-    handler = PatientHandler(sys.stderr.fileno(), LogLimits())
+    handler = PatientHandler(_standard_error(), LogLimits())
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     chosen = logging.getLevelName(level.upper())
     logging.basicConfig(level=max(logging.WARNING, chosen), handlers=[handler])
     logging.getLogger(_OURS).setLevel(chosen)
+
+
+def _standard_error() -> int:
+    """Who calls us as a function may have put something without a number in its place."""
+    try:
+        return sys.stderr.fileno()
+    except io.UnsupportedOperation:
+        return 2
 
 
 def let_go() -> None:

@@ -110,7 +110,7 @@ def test_a_model_that_computes_no_numbers_never_gets_ready(
     [
         ({"model": "/no/such/folder"}, "no folder"),
         ({"model": "plain-name"}, "no folder"),
-        ({"engine": "other"}, "torch or nano"),
+        ({"engine": "other"}, "torch, batched or nano"),
         ({"loras": "/no/such/folder"}, "no folder"),
         ({"engine": "nano"}, "CUDA"),
     ],

@@ -227,7 +227,7 @@ def run_once(command: Command, timeout_s: float, most: int) -> bytes:
             _kill_group(process.pid)  # not reaped yet, so the group's id cannot have been given to anyone else
     finally:
         end.cancel()
-    return told if process.returncode == 0 else b""
+    return told if process.returncode == 0 and len(told) <= most else b""
 
 
 class Printing:
