@@ -385,7 +385,7 @@ async def test_only_who_shows_the_same_key_may_come_back(tone_python: Path, tmp_
     table = tmp_path / "tokens"
     table.write_text(f"{line('ada', 'key of ada')}\n{line('bob', 'key of bob')}\n")
     async with running_server(tone_config(), tone_python, tokens=Tokens(file=TokenFile(table))) as server:
-        client = Listener(server, key="key of ada")
+        client = Listener(server, {"keep_open": "1"}, key="key of ada")
         await client.come()
         await client.say(*ANSWER)
         await client.read_audio(2)
@@ -394,8 +394,9 @@ async def test_only_who_shows_the_same_key_may_come_back(tone_python: Path, tmp_
         assert other.ready["code"] == "cannot_resume"
         client.lose()
         await client.come_back()
-        await client.read_all()
+        await client.read_until("done")
         other.ws.transport.abort()
+        client.ws.transport.abort()
     assert client.audio == tone_bytes(*SENTENCES)
 
 
