@@ -117,4 +117,4 @@ def test_the_javascript_client_gets_every_sample(server: CompatServer, report: R
 def test_the_javascript_client_is_told_what_is_wrong(server: CompatServer, report: Report) -> None:
     with note_node(report, "an error"):
         heard = run_node(url(server, "tone"), text=TEXT, prompt_wav_url="http://127.0.0.1/a.wav")
-        assert "name a voice_id" in heard["error"]
+        assert "--allow-prompt-urls" in heard["error"]
