@@ -24,12 +24,12 @@ from ray.cluster_utils import Cluster
 
 from bench.first_audio import PAUSE_S, TEXT, worker_round
 from bench.gateway import machine
-from voice_server.assembly import build_pool, voice_store, worker_specs
+from voice_server.assembly import build_pool, far_specs, voice_store, worker_specs
 from voice_server.config import load_config
 from voice_server.core.limits import Limits
 from voice_server.pool.launcher import Launcher
-from voice_server.pool.process import Command, Guardian
-from voice_server.pool.remote import Bridge, RayLauncher, Room
+from voice_server.pool.process import Guardian
+from voice_server.pool.remote import Bridge, RayLauncher
 from voice_server.stream.backend import Backend
 from voice_server.venvs import VenvStore
 
@@ -56,9 +56,8 @@ async def cluster(guardian: Guardian) -> AsyncIterator[Bridge]:
 
 @asynccontextmanager
 async def speaking(launcher: Launcher, python: Path) -> AsyncIterator[Backend]:
-    specs = worker_specs(TONE, python, WORKERS, [])
-    if not isinstance(launcher, Guardian):
-        specs = [replace(spec, command=Command(("worker/bootstrap.py",))) for spec in specs]
+    is_here = isinstance(launcher, Guardian)
+    specs = worker_specs(TONE, python, WORKERS, []) if is_here else far_specs(TONE, WORKERS)
     limits = Limits()
     pool = build_pool(TONE, specs, limits)
     pool.start(launcher, asyncio.Semaphore(WORKERS), random.random)
@@ -87,7 +86,7 @@ async def measure(rounds: int, sentences: int, turns: int = 3) -> None:
         async with (
             cluster(guardian) as bridge,
             speaking(guardian, python) as local,
-            speaking(RayLauncher(bridge, TONE.name, TONE.venv, Room()), python) as far,
+            speaking(RayLauncher(bridge), python) as far,
         ):
             places = {"local": local, "ray": far}
             for _ in range(rounds):

@@ -19,7 +19,7 @@ import websockets
 from numpy.typing import NDArray
 
 from voice_server import assembly
-from voice_server.assembly import build_pool, worker_specs
+from voice_server.assembly import build_pool, far_specs, worker_specs
 from voice_server.backends.tone import sample_pitch_hz, tone_pcm
 from voice_server.config import load_config
 from voice_server.core.audio.pcm import wav_header
@@ -127,7 +127,7 @@ async def running_pool(
     if argv:
         specs = [WorkerSpec(spec.name, Command(argv, dict(os.environ)), spec.load, spec.limits) for spec in specs]
     if launcher:  # the python and the folder are those of its machine
-        specs = [replace(spec, command=Command(("worker/bootstrap.py",), config.env)) for spec in specs]
+        specs = far_specs(config, config.workers)
     pool, guardian = build_pool(config, specs, limits), Guardian()
     pool.start(launcher or guardian, asyncio.Semaphore(4), random.random)
     try:

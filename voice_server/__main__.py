@@ -118,6 +118,12 @@ def _add_port(parser: argparse.ArgumentParser) -> None:
 def _add_serve_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", action="append", default=[], help="may be given more than once (default: auto)")
     parser.add_argument("--pool-size", type=int, default=0, help="workers per backend (default: as configured)")
+    parser.add_argument(
+        "--cluster",
+        default="",
+        metavar="ADDRESS",
+        help="workers live on a Ray cluster: auto, HOST:6379 or ray://HOST:10001",
+    )
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument(
@@ -191,6 +197,7 @@ def _serve(given: argparse.Namespace) -> int:
     options = ServeOptions(
         backends=tuple(given.backend),
         pool_size=max(0, given.pool_size),
+        cluster=given.cluster,
         host=given.host,
         port=given.port,
         listens=tuple(given.listen),

@@ -18,13 +18,14 @@ from typing import Any
 
 from voice_server.config import BackendConfig, Config, pick_backend
 from voice_server.core.errors import BackendUnavailable, UnknownBackend
-from voice_server.core.limits import Limits, VoiceLimits
-from voice_server.core.placement import Placement, place, place_spares, shares_gpu
+from voice_server.core.limits import Limits, VoiceLimits, WorkerLimits
+from voice_server.core.placement import Placement, far_gpus, is_far, place, place_spares, shares_gpu
 from voice_server.core.settings import Gpu
 from voice_server.machine import see_gpus
 from voice_server.pool.dispatcher import Dispatcher
 from voice_server.pool.pool import Pool
 from voice_server.pool.process import Command, Guardian, inherited, run_once
+from voice_server.pool.remote import Bridge, FarCommand, RayLauncher, has_ray
 from voice_server.pool.supervisor import WorkerSpec
 from voice_server.pool.switchboard import Switchboard
 from voice_server.stream.backend import Backend
@@ -36,6 +37,7 @@ from voice_server.wire.messages import STT, TTS, Load
 Report = Callable[[str], None]
 
 _BOOTSTRAP = Path(__file__).parent / "worker" / "bootstrap.py"
+_FAR_BOOTSTRAP = ("worker/bootstrap.py",)  # in our package, wherever a node has it
 _STUDIO = Path(__file__).parent / "studio" / "__main__.py"
 SAMPLES = Path("voice_samples")  # of the folder the gateway was started in
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -91,6 +93,29 @@ def worker_specs(backend: BackendConfig, python: Path, workers: int, gpus: Seque
     ]
 
 
+def far_specs(backend: BackendConfig, workers: int) -> list[WorkerSpec]:
+    """The same on a cluster. Device, environment and the paths of a node are the node's to say."""
+    gpus = far_gpus(backend)
+    device = "cuda" if gpus else "cpu"
+    options = backend.options | (backend.shared_gpu_options if 0 < gpus < 1 else {})
+    env = {**_ONE_THREAD, "TQDM_DISABLE": "1", **backend.env}
+    command = FarCommand(
+        _FAR_BOOTSTRAP, env, backend=backend.name, venv=backend.venv, resources=backend.resources, gpus=gpus
+    )
+    working = workers or backend.workers
+    return [
+        WorkerSpec(
+            name=f"{backend.name}-{number}",
+            command=command,
+            load=Load(backend.adapter, device, options, backend.warmup_text),
+            limits=backend.limits,
+            device=device,
+            is_spare=number >= working,
+        )
+        for number in range(working + backend.spares)
+    ]
+
+
 def _placements(backend: BackendConfig, workers: int, gpus: Sequence[Gpu]) -> list[Placement]:
     working = place(backend, workers, gpus)
     return [*working, *place_spares(working, backend.spares)]
@@ -125,42 +150,80 @@ class Running:
     recognisers: list[Recogniser]
     outfit: Callable[[BackendConfig], list[WorkerSpec]]  # builds its environment; blocks. Raises VenvBuildFailed
 
+    @property
+    def engines(self) -> list[Backend | Recogniser]:
+        return [*self.backends, *self.recognisers]
+
+
+class Sites:
+    """Where workers live: on this machine, and on the nodes of a cluster where one is named."""
+
+    def __init__(self, cluster: str, limits: WorkerLimits) -> None:
+        """Raises BackendUnavailable."""
+        if cluster and not has_ray():
+            raise BackendUnavailable('--cluster needs Ray: pip install "voice-server[cluster]"')
+        self._guardian = Guardian()
+        self._gate = asyncio.Semaphore(limits.parallel_loads)
+        self._far_gate = asyncio.Semaphore(limits.parallel_far_loads)
+        self._bridge = Bridge(cluster, self._guardian, os.environ) if cluster else None
+
+    def is_far(self, backend: BackendConfig) -> bool:
+        return is_far(backend, has_cluster=self._bridge is not None)
+
+    def start(self, pool: Pool[Any], backend: BackendConfig) -> None:
+        if self._bridge and self.is_far(backend):
+            pool.start(RayLauncher(self._bridge), self._far_gate, random.random)
+        else:
+            pool.start(self._guardian, self._gate, random.random)
+
+    async def close(self) -> None:
+        """Once all pools have stopped."""
+        if self._bridge:
+            await asyncio.to_thread(self._bridge.close)
+        self._guardian.close()
+
 
 @asynccontextmanager
 async def running(
-    choices: Sequence[Choice], pool_size: int, limits: Limits, report: Report, samples: Path = SAMPLES
+    choices: Sequence[Choice],
+    pool_size: int,
+    limits: Limits,
+    report: Report,
+    samples: Path = SAMPLES,
+    *,
+    cluster: str = "",  # the address of a Ray cluster
 ) -> AsyncIterator[Running]:
-    """Raises VenvBuildFailed."""
+    """Raises VenvBuildFailed, BackendUnavailable."""
     store, gpus, voices = VenvStore(), see_gpus(os.environ).gpus, voice_store(samples, limits.voices)
+    sites = Sites(cluster, limits.worker)
 
     def outfit(config: BackendConfig) -> list[WorkerSpec]:
+        if sites.is_far(config):
+            return far_specs(config, pool_size)
         python = store.build(config.name, config.venv, report)
         if warning := sharing_warning(config, pool_size, gpus):
             report(warning)
         return worker_specs(config, python, pool_size, gpus)
 
     started = Running([], [], outfit)
-    gate = asyncio.Semaphore(limits.worker.parallel_loads)
-    for choice in choices:
-        config = choice.config
-        specs = await asyncio.to_thread(outfit, config)
-        if config.kind == STT:
-            started.recognisers.append(Recogniser(config, build_hearing_pool(config, specs, limits)))
-        else:
-            started.backends.append(Backend(config, build_pool(config, specs, limits), voices))
-    pools: list[Pool[Any]] = [*(one.pool for one in started.backends), *(one.pool for one in started.recognisers)]
-    guardian = Guardian()
-    await asyncio.to_thread(voices.scan)
     watching = asyncio.create_task(watch_voices(voices, limits.voices.scan_s))
     try:
-        for pool in pools:
-            pool.start(guardian, gate, random.random)
+        for choice in choices:
+            config = choice.config
+            specs = await asyncio.to_thread(outfit, config)
+            if config.kind == STT:
+                started.recognisers.append(Recogniser(config, build_hearing_pool(config, specs, limits)))
+            else:
+                started.backends.append(Backend(config, build_pool(config, specs, limits), voices))
+        await asyncio.to_thread(voices.scan)
+        for engine in started.engines:
+            sites.start(engine.pool, engine.config)
         yield started
     finally:
         watching.cancel()
-        for pool in pools:
-            await pool.stop()
-        guardian.close()
+        for engine in started.engines:
+            await engine.pool.stop()
+        await sites.close()
 
 
 def voice_store(folder: Path, limits: VoiceLimits, environ: Mapping[str, str] = os.environ) -> VoiceStore:

@@ -54,6 +54,7 @@ from voice_server.wire.messages import STT, TTS
 class ServeOptions:
     backends: tuple[str, ...] = ()  # none: the configured default
     pool_size: int = 0  # workers per backend; 0: as configured
+    cluster: str = ""  # the address of a Ray cluster where workers live; "": on this machine
     host: str = "127.0.0.1"
     port: int = 8000
     listens: tuple[Listen, ...] = ()  # more ports
@@ -76,7 +77,7 @@ async def serve(options: ServeOptions, report: Announce) -> None:
     options = replace(options, limits=within_descriptors(options.limits, workers, report))
     ports = open_ports(Listen(HTTP, options.host, options.port), options.listens, options.limits, tls=bool(options.tls))
     async with (
-        running(choices, options.pool_size, options.limits, report) as started,
+        running(choices, options.pool_size, options.limits, report, cluster=options.cluster) as started,
         open_writer(options.model, options.limits.chat) as writer,
         open_prompts(options) as prompts,
     ):

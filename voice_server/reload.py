@@ -32,7 +32,7 @@ class Reloader:
     def __init__(self, path: Path | None, running: Running) -> None:
         self._path = path
         self._outfit = running.outfit
-        self._engines: Sequence[Backend | Recogniser] = [*running.backends, *running.recognisers]
+        self._engines = running.engines
         self._asked = asyncio.Event()
 
     def ask(self) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from tests.harness import Limits, RunningServer, WorkerLimits, eventually, running_server, tone_config
 from voice_server.pool.process import Guardian
-from voice_server.pool.remote import Bridge, RayLauncher, Room
+from voice_server.pool.remote import Bridge, RayLauncher
 
 START_S = 90.0  # of nodes, actors and their workers, on a machine that has other things to do
 _STORE_BYTES = 80 * 2**20  # the least that Ray takes
@@ -100,7 +100,7 @@ def serving(nodes: Nodes, tone_python: Path) -> Serving:
         config = replace(config, env={"CLUSTER_TEST": nodes.mark})
         guardian = Guardian()
         bridge = Bridge(nodes.cluster.address, guardian, os.environ)
-        launcher = RayLauncher(bridge, config.name, config.venv, Room())
+        launcher = RayLauncher(bridge)
         try:
             async with running_server(config, tone_python, limits=Limits(), launcher=launcher, wait=False) as server:
                 await all_ready(server)

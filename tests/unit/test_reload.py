@@ -39,7 +39,7 @@ def test_what_does_not_run_may_come_and_go() -> None:
     assert refusals([TONE], config(TONE, HIBARI)) == []
 
 
-@pytest.mark.parametrize("changes", [{"kind": "stt"}, {"scheduling": "fifo"}], ids=["kind", "scheduling"])
+@pytest.mark.parametrize("changes", [{"kind": "stt"}, {"scheduling": "fifo"}, {"placement": "ray"}], ids=str)
 def test_what_stands_before_the_workers_cannot_change(changes: dict[str, Any]) -> None:
     (problem,) = refusals([HIBARI], config(replace(HIBARI, **changes)))
     assert problem == f"{next(iter(changes))} of the backend hibari changed; that needs a restart of the server"

@@ -114,6 +114,7 @@ class WorkerLimits:
     audio_frame_bytes: int = AUDIO_FRAME_BYTES
     load_s: float = 180.0
     parallel_loads: int = 2  # load peaks cause out-of-memory
+    parallel_far_loads: int = 1024  # on other machines: one that waits for a node with room is among them
     ping_every_s: float = 5.0  # idle workers only: a busy one proves itself by audio
     ping_wait_s: float = 2.0
     ping_misses: int = 2
@@ -249,7 +250,8 @@ class VoiceLimits:
 class ConfigLimits:
     file_bytes: int = 256 * 1024  # a hundred backends
     depth: int = 20  # of nested maps and lists: reading them is recursive
-    workers: int = 64  # of one backend on one machine
+    workers: int = 1024  # of one backend, on all machines
+    resource: float = 1e6  # of a node of a cluster: a GPU, a GiB, or what an operator counts
     name_chars: int = 32  # of a backend's name: it becomes a metrics label and a log prefix
     gpu_gib: float = 1024.0
     cache_mib: int = 64 * 1024  # of repeated sentences

@@ -1,10 +1,13 @@
-"""Which worker gets which device: one GPU after the other, around again when there are more workers than GPUs."""
+"""Which worker gets which device: one GPU after the other, around again when there are more workers than GPUs. On a
+cluster that is for its nodes to say: here it is only known what a worker takes of one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from voice_server.core.errors import BackendUnavailable
 from voice_server.core.settings import BackendConfig, Gpu
 
 
@@ -38,6 +41,22 @@ def shares_gpu(places: Sequence[Placement]) -> bool:
     """Whether two of these workers use the same GPU."""
     gpus = [place.cuda_visible_devices for place in places if place.device == "cuda"]
     return len(set(gpus)) < len(gpus)
+
+
+def is_far(backend: BackendConfig, *, has_cluster: bool) -> bool:
+    """Whether its workers live on the cluster. Raises BackendUnavailable where they should and there is none."""
+    if backend.placement == "ray" and not has_cluster:
+        raise BackendUnavailable(
+            f"the backend {backend.name} is placed on a Ray cluster: say which, as in --cluster HOST:6379"
+        )
+    return has_cluster and backend.placement != "local"
+
+
+def far_gpus(backend: BackendConfig) -> float:
+    """How much of a node's GPUs one worker takes; below 1 it shares one with others."""
+    if backend.resources.gpus is None:
+        return 0.0 if backend.devices == "cpu" else 1.0
+    return backend.resources.gpus
 
 
 def _indexes(backend: BackendConfig, gpus: Sequence[Gpu]) -> list[int]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from voice_server.core.settings import BackendConfig, Config
 
-_FIXED = ("kind", "scheduling")  # of a backend: what stands in front of its workers is made for them
+_FIXED = ("kind", "scheduling", "placement")  # of a backend: what stands in front of its workers is made for them
 
 
 def refusals(running: Iterable[BackendConfig], config: Config) -> list[str]:

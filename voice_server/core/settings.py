@@ -28,6 +28,7 @@ GpuIndex = Annotated[int, Meta(ge=0)]
 Gibibytes = Annotated[float, Meta(gt=0, le=_LIMITS.gpu_gib)]
 Mebibytes = Annotated[int, Meta(ge=0, le=_LIMITS.cache_mib)]
 Pause = Annotated[float, Meta(ge=0, le=_LIMITS.pause_s)]
+Share = Annotated[float, Meta(ge=0, le=_LIMITS.resource)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,17 @@ class Needs:
     """What a machine must have before `auto` picks this backend."""
 
     cuda_gib: Gibibytes | None = None  # free memory of one GPU
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What one worker takes of a node of the cluster."""
+
+    cpus: Share = 1.0
+    gpus: Share | None = None  # None: one, where `devices` is not cpu
+    memory_gib: Share = 0.0  # 0: what it takes is not counted
+    custom: dict[str, Share] = field(default_factory=dict)  # as the operator named it at `ray start --resources`
+    nodes: Literal["spread", "pack"] = "spread"  # over as many as there are, or as few as will do
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +82,8 @@ class BackendConfig:
     blends: bool = False  # a voice may be a blend of its own, as in a(2)+b(1)
     streams: bool = False  # audio comes while the sentence is rendered, not when it is whole
     needs: Needs = Needs()
+    placement: Literal["auto", "local", "ray"] = "auto"  # auto: on the cluster where one was named, else here
+    resources: Resources = Resources()  # of a worker on the cluster
     warmup_text: str = "Ready."  # rendered once while loading; "" skips the warm-up
     scheduling: Literal["deadline", "fifo"] = "deadline"  # fifo, first come first served, is there to compare with
     eager_clause: bool = False  # an answer's first sentence may be cut at a comma, to be heard sooner

@@ -10,18 +10,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import importlib.util
 import os
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import msgpack
 
-from voice_server.core.settings import VenvSpec
+from voice_server.core.settings import Resources, VenvSpec
 from voice_server.pool.process import Command, Exit, Guardian, inherited
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -29,23 +30,28 @@ _PACKET_BYTES = 128 * 1024
 _NO_BRIDGE = "lost its way: the bridge to the cluster has ended"
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
-    """What a worker takes of a node."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FarCommand(Command):
+    """What a node needs to start a worker. `argv` is a script of our package, and what it is to be told."""
 
-    cpus: float = 1.0
-    gpus: float = 0.0
-    memory_bytes: int = 0
-    custom: Mapping[str, float] = field(default_factory=dict)  # as the operator has named it at `ray start`
-    spreads: bool = True  # over the nodes; False: one node is filled before the next
+    backend: str
+    venv: VenvSpec
+    resources: Resources
+    gpus: float
 
     @property
-    def options(self) -> dict[str, Any]:
-        """As Ray names it."""
-        strategy = "SPREAD" if self.spreads else "DEFAULT"
-        named = {"num_cpus": self.cpus, "num_gpus": self.gpus, "resources": dict(self.custom)}
-        memory = {"memory": self.memory_bytes} if self.memory_bytes else {}
-        return {**named, **memory, "scheduling_strategy": strategy}
+    def packet(self) -> dict[str, Any]:
+        """For the bridge."""
+        venv = asdict(self.venv) | {"path": str(self.venv.path) if self.venv.path else None}
+        return {"launch": [self.backend, venv, self.argv, self.env], "room": _room(self.resources, self.gpus)}
+
+
+def _room(resources: Resources, gpus: float) -> dict[str, Any]:
+    """As Ray names it."""
+    strategy = "SPREAD" if resources.nodes == "spread" else "DEFAULT"
+    memory = {"memory": int(resources.memory_gib * 2**30)} if resources.memory_gib else {}
+    named = {"num_cpus": resources.cpus, "num_gpus": gpus, "resources": resources.custom}
+    return {**named, **memory, "scheduling_strategy": strategy}
 
 
 class Bridge:
@@ -88,6 +94,11 @@ class Bridge:
         self._guardian.release(self._process.pid)
 
 
+def has_ray() -> bool:
+    """Whether a bridge can be built here: without importing it."""
+    return importlib.util.find_spec("ray") is not None
+
+
 def bridge_environ(environ: Mapping[str, str]) -> dict[str, str]:
     """What the bridge may see of our environment: where Ray and we are found, and none of our secrets."""
     of_ray = {key: value for key, value in environ.items() if key.startswith("RAY_")}
@@ -96,25 +107,22 @@ def bridge_environ(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 class RayLauncher:
-    """Launches the workers of one backend. A command's argv is a script of our package and what it is to be told."""
+    """Launches what a `FarCommand` says."""
 
-    def __init__(self, bridge: Bridge, backend: str, venv: VenvSpec, room: Room) -> None:
+    def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge
-        self._backend = backend
-        self._venv = asdict(venv) | {"path": str(venv.path) if venv.path else None}
-        self._room = room
 
     async def launch(
         self, command: Command, on_log: Callable[[bytes], None], on_exit: Callable[[Exit], None]
     ) -> FarProcess:
         """Waits for a node that has room, and for the environment there. Raises OSError that says what was missing."""
-        told = {"launch": [self._backend, self._venv, command.argv, command.env], "room": self._room.options}
+        assert isinstance(command, FarCommand), "a pool is given commands that its launcher knows"
         ours, frames = socket.socketpair()
         our_news, news = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         process = FarProcess(ours, our_news, on_log, on_exit)
         try:
             with frames, news:
-                self._bridge.send(msgpack.packb(told), frames, news)
+                self._bridge.send(msgpack.packb(command.packet), frames, news)
             await process.born
         except BaseException:
             process.give_up()
