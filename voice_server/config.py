@@ -201,6 +201,8 @@ def _wrong(backend: BackendConfig) -> Iterator[tuple[str, str]]:
             yield "env", f"{name!r} is not the name of an environment variable"
     if backend.needs.cuda_gib and backend.devices == "cpu":
         yield "needs", "cuda_gib needs a GPU, but devices is cpu"
+    if backend.placement == "ray" and isinstance(backend.devices, tuple):
+        yield "devices", "numbers are GPUs of this machine; on a cluster `resources: {gpus: 1}` is what counts"
     for name in _wrong_limits(backend.limits):
         yield "limits", f"{name}: one of {', '.join(_PER_BACKEND)}, above 0 and at most {_LIMITS.override_s:g} s"
 

@@ -173,6 +173,11 @@ def test_null_is_the_same_as_a_key_that_is_not_there(write):
         ("env: {A: 1}", "env", "got `int`"),
         ("needs: {cuda_gib: 8}", "needs", "devices is cpu"),
         ("needs: {cuda_gib: .nan}", "needs.cuda_gib", ""),
+        ("placement: kubernetes", "placement", "kubernetes"),
+        ("resources: {gpus: -1}", "resources.gpus", ">= 0"),
+        ("resources: {gpu: 1}", "resources.gpu", "did you mean gpus?"),
+        ("resources: {custom: {A100: many}}", "resources.custom", "`str`"),
+        ("resources: {nodes: all}", "resources.nodes", ""),
         ("limits: {load_s: 0}", "limits", "load_s"),
         ("limits: {load_s: .nan}", "limits", "load_s"),
         ("limits: {parallel_loads: 9}", "limits", "parallel_loads"),
@@ -184,6 +189,11 @@ def test_f8_a_mistake_is_told_with_its_line_and_place(refusal, keys, where, word
     problems = refusal(one(keys)).problems
     assert len(problems) == 1
     assert problems[0].startswith(f"4: backends.mine.{where}: ") and words in problems[0]
+
+
+def test_gpus_of_this_machine_are_of_no_use_to_a_worker_elsewhere(refusal):
+    (problem,) = refusal(one("placement: ray\ndevices: [0]")).problems
+    assert problem.startswith("5: backends.mine.devices: ") and "resources: {gpus: 1}" in problem
 
 
 @pytest.mark.parametrize("adapter", ["", "a b", "a:b:c", "mod:", ":Class", "mod:1x", "../mod", "a..b"])

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from voice_server.assembly import sharing_warning, worker_environ, worker_specs
+from voice_server.assembly import far_specs, sharing_warning, worker_environ, worker_specs
 from voice_server.config import load_config
 from voice_server.core.placement import Placement
-from voice_server.core.settings import BackendConfig, Gpu
+from voice_server.core.settings import BackendConfig, Gpu, Resources
+from voice_server.pool.remote import FarCommand
 
 CPU = Placement("cpu", "")
 PYTHON = Path("/python")
@@ -71,3 +72,31 @@ def test_workers_that_share_a_gpu_are_told_to_the_operator_with_the_reason() -> 
 )
 def test_there_is_no_warning_where_nothing_changes(backend: BackendConfig, workers: int, gpus: list[Gpu]) -> None:
     assert sharing_warning(backend, workers, gpus) == ""
+
+
+def test_a_far_worker_is_told_nothing_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VOICE_SERVER_TOKEN", "secret")
+    spec, spare = far_specs(replace(VOXCPM, spares=1, env={"HF_HOME": "/weights"}), 1)
+    assert spec.command.argv == ("worker/bootstrap.py",)
+    assert not {"PATH", "VOICE_SERVER_TOKEN", "VOICE_SERVER_CACHE", "CUDA_VISIBLE_DEVICES"} & set(spec.command.env)
+    assert spec.command.env["HF_HOME"] == "/weights" and spec.load.device == "cuda"
+    assert (spec.is_spare, spare.is_spare) == (False, True)
+
+
+@pytest.mark.parametrize(("gpus", "optimize"), [(1.0, "auto"), (0.5, False)])
+def test_workers_that_share_a_gpu_of_a_node_are_not_compiled(gpus: float, optimize: object) -> None:
+    (spec,) = far_specs(replace(VOXCPM, resources=Resources(gpus=gpus)), 1)
+    assert spec.load.options.get("optimize", "auto") == optimize
+
+
+def test_what_a_worker_takes_of_a_node_is_told_in_words_of_ray() -> None:
+    resources = Resources(cpus=2.0, memory_gib=1.5, custom={"a100": 0.25}, nodes="pack")
+    (spec,) = far_specs(replace(VOXCPM, resources=resources), 1)
+    assert isinstance(spec.command, FarCommand)
+    assert spec.command.packet["room"] == {
+        "num_cpus": 2.0,
+        "num_gpus": 1.0,
+        "memory": 3 * 2**29,
+        "resources": {"a100": 0.25},
+        "scheduling_strategy": "DEFAULT",
+    }
