@@ -169,13 +169,16 @@ async def running_server(
     wait: bool = True,
     voices: VoiceStore = NO_VOICES,
     recognisers: Sequence[Recogniser] = (),
+    proxies: Sequence[str] = (),
+    name: str = "",
 ) -> AsyncIterator[RunningServer]:
     """The whole gateway in this process, on a real port."""
     async with running_pool(
         config, python, limits=limits, argv=argv, launcher=launcher, wait=wait, voices=voices
     ) as backend:
-        house = House([backend], limits, Gate(limits.stream, tokens or Tokens(token), Origins.of(cors)), recognisers)
-        server, listener = GatewayServer(house, build_app(house, cors), limits, tls=tls), bind("127.0.0.1", 0, limits)
+        gate = Gate(limits.stream, tokens or Tokens(token), Origins.of(cors))
+        house, listener = House([backend], limits, gate, recognisers, name), bind("127.0.0.1", 0, limits)
+        server = GatewayServer(house, build_app(house, cors), limits, tls=tls, proxies=proxies)
         serving = asyncio.create_task(server._serve([listener]))
         await eventually(lambda: server.started, "the server listens")
         try:

@@ -7,16 +7,18 @@ import asyncio
 import logging
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from voice_server.assembly import SAMPLES, voice_store
 from voice_server.config import ConfigError, load_config
 from voice_server.core.doors.chat_protocol import model_settings
 from voice_server.core.errors import VoiceError
 from voice_server.core.limits import Limits, TerminalLimits
-from voice_server.core.listens import NAMES, Listen, parse
+from voice_server.core.listens import NAMES, parse
+from voice_server.core.neighbours import parse_name, parse_proxy
 from voice_server.core.tokens import BadTokens
 from voice_server.gateway.access.tls import BadCertificate, Certificate
 from voice_server.gateway.access.tokens import TokenFile, Tokens
@@ -47,6 +49,7 @@ from voice_server.voices import VoiceStore
 LOG_FORMAT_VARIABLE = "VOICE_SERVER_LOG_FORMAT"
 TOKEN_VARIABLE = "VOICE_SERVER_TOKEN"
 TOKENS_VARIABLE = "VOICE_SERVER_TOKENS"
+Parsed = TypeVar("Parsed")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -130,7 +133,7 @@ def _add_serve_options(parser: argparse.ArgumentParser) -> None:
         "--listen",
         action="append",
         default=[],
-        type=_listen,
+        type=_typed(parse),
         metavar="NAME=HOST:PORT",
         help=f"one more port, for clients of: {', '.join(NAMES)}",
     )
@@ -140,6 +143,12 @@ def _add_serve_options(parser: argparse.ArgumentParser) -> None:
         "--drain", type=float, default=drain_s, metavar="S", help="that answers may take after SIGTERM (default: 30)"
     )
     parser.add_argument("--open", action="store_true", help="open the page in a browser as soon as it can speak")
+    parser.add_argument(
+        "--name",
+        dest="gateway",
+        type=_typed(parse_name),
+        help="of this gateway among several behind a balancer: begins the tokens of /stream-tokens?resume=1",
+    )
 
 
 def _add_access_options(parser: argparse.ArgumentParser) -> None:
@@ -164,6 +173,14 @@ def _add_access_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="speak HTTPS and WSS with this chain, as PEM")
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its key (default: in the same file)")
     parser.add_argument(
+        "--trusted-proxy",
+        action="append",
+        default=[],
+        type=_typed(parse_proxy),
+        metavar="ADDRESS",
+        help="of a proxy, or a network of them, that says in X-Forwarded-For who its client is",
+    )
+    parser.add_argument(
         "--connections-per-address", type=int, default=limits.stream.connections_per_address, metavar="N"
     )
     parser.add_argument(
@@ -182,11 +199,16 @@ def _add_access_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _listen(text: str) -> Listen:
-    try:
-        return parse(text)
-    except ValueError as problem:
-        raise argparse.ArgumentTypeError(str(problem)) from None
+def _typed(parse: Callable[[str], Parsed]) -> Callable[[str], Parsed]:
+    """As the type of an argument: argparse shows what such an error says, and of a ValueError nothing."""
+
+    def typed(text: str) -> Parsed:
+        try:
+            return parse(text)
+        except ValueError as problem:
+            raise argparse.ArgumentTypeError(str(problem)) from None
+
+    return typed
 
 
 def _serve(given: argparse.Namespace) -> int:
@@ -202,6 +224,8 @@ def _serve(given: argparse.Namespace) -> int:
         port=given.port,
         listens=tuple(given.listen),
         config=given.config,
+        name=given.gateway or "",
+        proxies=tuple(given.trusted_proxy),
         tokens=tokens,
         cors=tuple(given.cors),
         allows_prompt_urls=given.allow_prompt_urls,

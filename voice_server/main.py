@@ -59,6 +59,8 @@ class ServeOptions:
     port: int = 8000
     listens: tuple[Listen, ...] = ()  # more ports
     config: Path | None = None
+    name: str = ""  # of this gateway among several behind a balancer
+    proxies: tuple[str, ...] = ()  # that are believed when they say who their client is: addresses and networks
     tokens: Tokens = field(default_factory=Tokens)
     cors: tuple[str, ...] = ()  # origins of web pages that may use the server; "*" is all
     host_names: tuple[str, ...] = ()  # of this server, where a browser may find it under others
@@ -83,7 +85,7 @@ async def serve(options: ServeOptions, report: Announce) -> None:
     ):
         origins = Origins.of(options.cors, options.host_names, options.host)
         gate = Gate(options.limits.stream, options.tokens, origins)
-        house = House(started.backends, options.limits, gate, started.recognisers)
+        house = House(started.backends, options.limits, gate, started.recognisers, options.name)
         house.writer, house.prompts = writer, prompts
         server = build_server(house, ports, options)
         for choice in choices:
@@ -160,7 +162,8 @@ def build_server(house: House, ports: Sequence[Port], options: ServeOptions) -> 
     """One server for all ports; it is given the sockets of those that speak HTTP when it is started."""
     app = build_app(house, options.cors, [port.number for port in ports if port.name == VOXCPM])
     beside = [partial(serve_wyoming_on, house, port.listener) for port in ports if port.name == WYOMING]
-    return GatewayServer(house, app, options.limits, beside, options.tls.context if options.tls else None)
+    tls = options.tls.context if options.tls else None
+    return GatewayServer(house, app, options.limits, beside, tls, options.proxies)
 
 
 def starting_point(url: str, options: ServeOptions, gpu: str) -> Start:

@@ -35,7 +35,12 @@ class Guest(Protocol):
 
 class House:
     def __init__(
-        self, backends: list[Backend], limits: Limits, gate: Gate, recognisers: Sequence[Recogniser] = ()
+        self,
+        backends: list[Backend],
+        limits: Limits,
+        gate: Gate,
+        recognisers: Sequence[Recogniser] = (),
+        name: str = "",
     ) -> None:
         self.backends = {backend.name: backend for backend in backends}
         self.recognisers = {recogniser.name: recogniser for recogniser in recognisers}
@@ -45,7 +50,7 @@ class House:
         self.limits = limits
         self.gate = gate
         self.guests: set[Guest] = set()
-        self.tethers = Tethers(limits.resume)
+        self.tethers = Tethers(limits.resume, name)
         self.is_draining = False
         self.is_evicted = False
         self.conversions = 0  # of sound into files, running now

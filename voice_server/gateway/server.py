@@ -30,7 +30,7 @@ Serve = Callable[[], Coroutine[Any, Any, asyncio.Server]]
 
 class GatewayServer(uvicorn.Server):
     """`beside`: what starts the servers of other protocols, which listen as long as this one does. `tls`: for all
-    sockets that it is given."""
+    sockets that it is given. `proxies`: addresses and networks that are believed when they say who their client is."""
 
     def __init__(
         self,
@@ -39,6 +39,7 @@ class GatewayServer(uvicorn.Server):
         limits: Limits,
         beside: Sequence[Serve] = (),
         tls: ssl.SSLContext | None = None,
+        proxies: Sequence[str] = (),
     ) -> None:
         super().__init__(
             uvicorn.Config(
@@ -54,6 +55,8 @@ class GatewayServer(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=bool(proxies),
+                forwarded_allow_ips=list(proxies),
                 timeout_graceful_shutdown=int(limits.worker.stop_s),
             )
         )

@@ -33,7 +33,8 @@ class Tether:
     """Of one stream. `client` is who opened it, and `key_name` what it showed; its address may change meanwhile."""
 
     def __init__(self, dialogue: Dialogue, client: str, key_name: str, limits: ResumeLimits, among: Tethers) -> None:
-        self.token = secrets.token_urlsafe(_TOKEN_BYTES)
+        secret = secrets.token_urlsafe(_TOKEN_BYTES)
+        self.token = f"{among.name}.{secret}" if among.name else secret
         self.dialogue = dialogue
         self.client = client
         self.key_name = key_name
@@ -97,9 +98,10 @@ class Tether:
 
 
 class Tethers:
-    """All of a house, by token."""
+    """All of a house, by token. Its `name` begins each of them: so a balancer knows where their clients belong."""
 
-    def __init__(self, limits: ResumeLimits) -> None:
+    def __init__(self, limits: ResumeLimits, name: str = "") -> None:
+        self.name = name
         self._limits = limits
         self._tied: dict[str, Tether] = {}
         self.is_closed = False
