@@ -127,6 +127,22 @@ async def test_a_token_that_is_taken_away_opens_nothing_and_what_it_opened_goes_
             assert (await read_answer(ws)).audio == tone_bytes("Hello there.")
 
 
+async def test_a_load_balancer_needs_no_token_to_ask_whether_we_are_ready_and_is_told_nothing_else(
+    tone_python: Path,
+) -> None:
+    async with running_server(tone_config(), tone_python, token="secret") as server:
+        paths = ("/ready", "/health")
+        strangers = [await get(server, path, authorization=key) for path in paths for key in ("", "Bearer wrong")]
+        known = await get(server, "/ready", authorization="Bearer secret")
+        server.house.is_draining = True
+        leaving = await get(server, "/ready")
+        told = await get(server, "/ready", authorization="Bearer secret")
+    assert [(answer.status_code, *answer.json()) for answer in strangers] == [(200, "status")] * 4
+    assert known.json() == {"status": "ready", "backends": ["tone"], "listening": []}
+    assert (leaving.status_code, leaving.json()) == (503, {"status": "not ready"})
+    assert (told.status_code, told.json()["reason"]) == (503, "shutting down")
+
+
 async def test_who_speaks_is_shown_by_the_name_of_its_token(tone_python: Path, tmp_path: Path) -> None:
     table = tmp_path / "tokens"
     write(table, tokens.line("ada", "one"), tokens.line("bob", "two"))

@@ -16,11 +16,11 @@ import msgspec
 from starlette.routing import BaseRoute, Route
 
 from voice_server import __version__
+from voice_server.gateway.security import OPEN_PATHS
 
 JSON = "application/json"
 _FORM = "multipart/form-data"
 _REF = "#/components/schemas/{name}"
-_OPEN = "/health"
 _KEYS: dict[str, dict[str, str]] = {
     "bearer": {"type": "http", "scheme": "bearer"},
     "xi-api-key": {"type": "apiKey", "in": "header", "name": "xi-api-key"},
@@ -109,7 +109,7 @@ def _operation(door: Route, method: str, of_body: Mapping[type, dict[str, Any]])
         operation["requestBody"] = {"required": True, "content": {JSON: {"schema": of_body[details.body]}}}
     if details.form:
         operation["requestBody"] = {"required": True, "content": {_FORM: {"schema": _form_schema(details.form)}}}
-    if door.path == _OPEN:
+    if door.path in OPEN_PATHS:
         operation["security"] = []
     return operation
 

@@ -21,7 +21,7 @@ from voice_server.gateway.access.origins import Origins
 from voice_server.gateway.access.tokens import Tokens
 from voice_server.logs import note
 
-_OPEN_PATHS = frozenset({"/health"})  # a load balancer has no token
+OPEN_PATHS = frozenset({"/health", "/ready"})  # a load balancer has no token
 _PAGE_FILES = "/page/"  # nor does a browser before its user was asked
 _CLIENT = "voice_server.client"  # of a scope: the name of whose token was shown
 # An answer is what its content-type says and nothing else, and no page that holds a key in its address passes it on.
@@ -81,6 +81,10 @@ class Gate:
             raise Unauthorized("this server wants `Authorization: Bearer <token>`")
         connection.scope[_CLIENT] = owner
 
+    def knows(self, connection: HTTPConnection) -> bool:
+        """Whether it may be told everything, at a door that is open to all."""
+        return not self.is_guarded or self._tokens.owner(*keys_of(connection)) is not None
+
     def _check_token(self, connection: HTTPConnection) -> None:
         if _is_open(connection):
             return
@@ -112,7 +116,7 @@ def _is_open(connection: HTTPConnection) -> bool:
     """Judged by the path that is routed: the one in `connection.url` holds what a client wrote into `Host`."""
     scope = connection.scope
     is_page_file = scope["type"] == "http" and scope["path"].startswith(_PAGE_FILES)
-    return scope["path"] in _OPEN_PATHS or is_page_file or asks_for_page(connection)
+    return scope["path"] in OPEN_PATHS or is_page_file or asks_for_page(connection)
 
 
 def client_of(connection: HTTPConnection) -> str:

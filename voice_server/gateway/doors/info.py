@@ -118,11 +118,14 @@ async def health(request: Request) -> JSONResponse:
 
 
 async def ready(request: Request) -> JSONResponse:
-    """Able to speak; 503 with the reason until then."""
+    """Able to speak; 503 with the reason until then. Who shows no token where one is wanted gets the status alone."""
     house: House = request.app.state.house
-    problem = house.problem
+    problem, is_known = house.problem, house.gate.knows(request)
     if problem:
-        return JSONResponse({"status": "not ready", "reason": problem}, status_code=503)
+        why = {"reason": problem} if is_known else {}
+        return JSONResponse({"status": "not ready", **why}, status_code=503)
+    if not is_known:
+        return JSONResponse({"status": "ready"})
     able = [backend.name for backend in house.backends.values() if backend.pool.is_ready]
     listening = [recogniser.name for recogniser in house.recognisers.values() if recogniser.pool.is_ready]
     return JSONResponse({"status": "ready", "backends": able, "listening": listening})
