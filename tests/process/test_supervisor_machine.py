@@ -126,7 +126,10 @@ class World:
         self.lost: list[Worker] = []
         self.ends: dict[int, int] = {}  # of each render: ended, or lost with its worker
 
-    async def launch(self, command: Command, on_log: Any, on_exit: Callable[[Exit], None]) -> PlayedProcess:
+    async def launch(
+        self, command: Command, on_log: Any, on_exit: Callable[[Exit], None], on_stage: Callable[[str], None]
+    ) -> PlayedProcess:
+        on_stage("waits for its mother")
         await asyncio.sleep(self.births_take_s)
         if self.spawns_fail:
             raise OSError(11, "Resource temporarily unavailable")

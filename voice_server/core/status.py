@@ -30,7 +30,7 @@ class RenderStatus:
 class WorkerStatus:
     name: str
     state: str  # of its slot: one of WORKER_STATES
-    stage: str  # of loading
+    stage: str  # of launch and loading
     pid: int
     restarts: int
     capacity: int  # 0: not known yet

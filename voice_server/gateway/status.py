@@ -56,7 +56,8 @@ def _worker(slot: SlotStatus, known: WorkerState | None, renders: list[RenderSta
     return WorkerStatus(
         name=slot.name,
         state=slot.state,
-        stage=slot.detail if slot.state == "loading" else "",  # in other states an engine's own words, or a client's
+        # In other states an engine's own words, or a client's.
+        stage=slot.detail if slot.state in ("waiting", "loading") else "",
         pid=slot.pid,
         restarts=slot.restarts,
         capacity=known.capacity if known else 0,

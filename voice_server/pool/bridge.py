@@ -6,8 +6,9 @@ packet for each worker that is to live, with two sockets, and carries what goes 
 and its actors with it.
 
     frames   a stream, the other end of the worker's connection
-    news     packets. To the gateway: ["pid", pid] ["failed", words] ["log", bytes] ["exit", code, words]; the end of
-             the socket is the end of the bridge. To us: ["kill"] ["dump"]; its end gives the worker up.
+    news     packets. To the gateway: ["stage", words] of the launch, ["pid", pid] or ["failed", words] at its end,
+             ["log", bytes] ["exit", code, words]; the end of the socket is the end of the bridge. To us: ["kill"]
+             ["dump"]; its end gives the worker up.
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ class _Crossing:
     def __init__(self, frames: socket.socket, news: socket.socket) -> None:
         self._frames, self._news = frames, news
         self._loop = asyncio.get_running_loop()
+        self._telling = asyncio.Lock()
         self._actor: Any = None
         for sock in (frames, news):
             sock.setblocking(False)
@@ -86,29 +88,30 @@ class _Crossing:
             self._news.close()
 
     async def _live(self, launch: list[Any]) -> None:
+        life = asyncio.create_task(self._follow())
+        pumps: list[asyncio.Task[None]] = []
         try:
             await self._tell("pid", await self._actor.launch.remote(*launch))
+            pumps += [asyncio.create_task(pump) for pump in (self._up(), self._down())]
+            code = await life
+            await asyncio.wait(pumps[:1], timeout=_EXIT_FOLLOWS_S)  # all of its frames are told before its end
+            await self._tell("exit", code, "")
         except RayError as error:
-            await self._tell("failed", _words(error))
-            return
-        pumps = [asyncio.create_task(pump) for pump in (self._down(), self._up())]
-        try:
-            await self._tell("exit", await self._follow(pumps[1]), "")
-        except RayError as error:
-            await self._tell("exit", 0, _words(error))
+            await self._tell(*(("exit", 0) if pumps else ("failed",)), _words(error))
         finally:
-            for pump in pumps:
-                pump.cancel()
-            await asyncio.gather(*pumps, return_exceptions=True)
+            for task in (life, *pumps):
+                task.cancel()
+            await asyncio.gather(life, *pumps, return_exceptions=True)
 
-    async def _follow(self, up: asyncio.Task[None]) -> int:
-        """Tell what it prints until it has ended, and all of its frames are told. Its return code."""
+    async def _follow(self) -> int:
+        """Tell how its launch gets on and what it prints, until it has ended. Its return code."""
         code = None
         while code is None:
-            log, code = await self._actor.news.remote()
+            stage, log, code = await self._actor.news.remote()
+            if stage:
+                await self._tell("stage", stage)
             for start in range(0, len(log), _LOG_BYTES):
                 await self._tell("log", log[start : start + _LOG_BYTES])
-        await asyncio.wait([up], timeout=_EXIT_FOLLOWS_S)
         return int(code)
 
     async def _up(self) -> None:
@@ -130,8 +133,9 @@ class _Crossing:
             self._actor.dump_stack.remote()
 
     async def _tell(self, *news: Any) -> None:
-        with contextlib.suppress(OSError):  # the gateway has given it up
-            await self._loop.sock_sendall(self._news, msgpack.packb(news))
+        async with self._telling:
+            with contextlib.suppress(OSError):  # the gateway has given it up
+                await self._loop.sock_sendall(self._news, msgpack.packb(news))
 
 
 def _words(error: RayError) -> str:

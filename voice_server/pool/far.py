@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from voice_server.venvs import VenvStore, default_home
 _PACKAGE = Path(__file__).resolve().parent.parent
 _READ_BYTES = 64 * 1024  # less than what Ray would put into its object store, at the price of two more copies
 _LOG_BYTES = 256 * 1024
+_STAGE_CHARS = 300  # as much as a worker tells of its loading
 
 
 class Far:
@@ -29,6 +31,7 @@ class Far:
     def __init__(self) -> None:
         self._guardian = Guardian()
         self._log = bytearray()
+        self._stage = ""  # of the launch, where it is news
         self._exit: Exit | None = None
         self._told = asyncio.Event()
         self._process: WorkerProcess | None = None
@@ -39,14 +42,15 @@ class Far:
         Raises VenvBuildFailed, or OSError when there is nothing to execute.
         """
         loop = asyncio.get_running_loop()
+        self._on_stage(f"starts on {socket.gethostname()}")
 
         def report(line: str) -> None:
-            loop.call_soon_threadsafe(self._on_log, f"{line}\n".encode())
+            loop.call_soon_threadsafe(self._on_build, line)
 
         python = await asyncio.to_thread(VenvStore().build, backend, VenvSpec(**venv), report)
         argv = (str(python), "-I", str(_PACKAGE / script[0]), *script[1:])
         command = Command(argv, worker_environ(os.environ) | dict(env))
-        self._process = await self._guardian.launch(command, self._on_log, self._on_exit)
+        self._process = await self._guardian.launch(command, self._on_log, self._on_exit, self._on_stage)
         self._reader, self._writer = await asyncio.open_unix_connection(sock=self._process.socket, limit=_READ_BYTES)
         return self._process.pid
 
@@ -63,13 +67,14 @@ class Far:
             self._writer.write(data)
             await self._writer.drain()
 
-    async def news(self) -> tuple[bytes, int | None]:
-        """What it has printed, and its return code when it has ended; as soon as there is something."""
+    async def news(self) -> tuple[str, bytes, int | None]:
+        """What its launch is at, what it has printed, and its return code when it has ended; as soon as there is some."""
         await self._told.wait()
         self._told.clear()
-        log = bytes(self._log)
+        stage, log = self._stage, bytes(self._log)
+        self._stage = ""
         self._log.clear()
-        return log, self._exit.returncode if self._exit else None
+        return stage, log, self._exit.returncode if self._exit else None
 
     async def kill(self) -> None:
         if self._process:
@@ -78,6 +83,14 @@ class Far:
     async def dump_stack(self) -> None:
         if self._process:
             self._process.dump_stack()
+
+    def _on_build(self, line: str) -> None:
+        self._on_stage(f"builds its environment on {socket.gethostname()}: {line}")
+        self._on_log(f"{line}\n".encode())
+
+    def _on_stage(self, words: str) -> None:
+        self._stage = words[:_STAGE_CHARS]
+        self._told.set()
 
     def _on_log(self, data: bytes) -> None:
         self._log += data

@@ -31,6 +31,13 @@ class Process(Protocol):
 
 class Launcher(Protocol):
     async def launch(
-        self, command: Command, on_log: Callable[[bytes], None], on_exit: Callable[[Exit], None]
+        self,
+        command: Command,
+        on_log: Callable[[bytes], None],
+        on_exit: Callable[[Exit], None],
+        on_stage: Callable[[str], None],
     ) -> Process:
-        """Raises OSError when there is nothing to execute. Who is cancelled here leaves no process behind."""
+        """`on_stage` is told, in words, what a launch that takes long is waiting for.
+
+        Raises OSError when there is nothing to execute. Who is cancelled here leaves no process behind.
+        """

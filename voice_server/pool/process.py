@@ -83,9 +83,13 @@ class Guardian:
         os.close(read_fd)
 
     async def launch(
-        self, command: Command, on_log: Callable[[bytes], None], on_exit: Callable[[Exit], None]
+        self,
+        command: Command,
+        on_log: Callable[[bytes], None],
+        on_exit: Callable[[Exit], None],
+        on_stage: Callable[[str], None],
     ) -> WorkerProcess:
-        """Raises OSError when there is nothing to execute."""
+        """Raises OSError when there is nothing to execute. It takes no time, so there are no stages to tell."""
         return WorkerProcess(command, self, on_log, on_exit)
 
     def watch(self, group: int) -> None:

@@ -45,6 +45,15 @@ class FarCommand(Command):
         venv = asdict(self.venv) | {"path": str(self.venv.path) if self.venv.path else None}
         return {"launch": [self.backend, venv, self.argv, self.env], "room": _room(self.resources, self.gpus)}
 
+    @property
+    def wants(self) -> str:
+        """In words, what a node must have free for it."""
+        asked = self.resources
+        counted = {"GPU": self.gpus, "CPU": asked.cpus}
+        words = [f"{number:g} {name}{'s' if number > 1 else ''}" for name, number in counted.items() if number]
+        memory = [f"{asked.memory_gib:g} GiB"] if asked.memory_gib else []
+        return ", ".join([*words, *memory, *(f"{number:g} {name}" for name, number in asked.custom.items())])
+
 
 def _room(resources: Resources, gpus: float) -> dict[str, Any]:
     """As Ray names it."""
@@ -113,13 +122,18 @@ class RayLauncher:
         self._bridge = bridge
 
     async def launch(
-        self, command: Command, on_log: Callable[[bytes], None], on_exit: Callable[[Exit], None]
+        self,
+        command: Command,
+        on_log: Callable[[bytes], None],
+        on_exit: Callable[[Exit], None],
+        on_stage: Callable[[str], None],
     ) -> FarProcess:
         """Waits for a node that has room, and for the environment there. Raises OSError that says what was missing."""
         assert isinstance(command, FarCommand), "a pool is given commands that its launcher knows"
+        on_stage(f"waits for a node with room: {command.wants}")
         ours, frames = socket.socketpair()
         our_news, news = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        process = FarProcess(ours, our_news, on_log, on_exit)
+        process = FarProcess(ours, our_news, on_log, on_exit, on_stage)
         try:
             with frames, news:
                 self._bridge.send(msgpack.packb(command.packet), frames, news)
@@ -139,6 +153,7 @@ class FarProcess:
         news: socket.socket,
         on_log: Callable[[bytes], None],
         on_exit: Callable[[Exit], None],
+        on_stage: Callable[[str], None],
     ) -> None:
         self.socket = sock
         self.pid = 0  # on its own machine
@@ -147,6 +162,7 @@ class FarProcess:
         self._news = news
         self._on_log = on_log
         self._on_exit = on_exit
+        self._on_stage = on_stage
         news.setblocking(False)
         self._loop.add_reader(news, self._hear)
 
@@ -177,6 +193,9 @@ class FarProcess:
         match kind:
             case "log":
                 self._on_log(told[0])
+            case "stage":
+                if not self.born.done():  # else it has said more itself
+                    self._on_stage(told[0])
             case "pid":
                 self.pid = told[0]
                 self.born.set_result(None)

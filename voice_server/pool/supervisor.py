@@ -37,7 +37,7 @@ class WorkerSpec:
 class SlotStatus:
     name: str
     state: str  # one of core.status.WORKER_STATES
-    detail: str  # the loading stage, or why the last worker died
+    detail: str  # while it waits or loads: for what; else why the last worker died
     pid: int
     open_renders: int
     restarts: int
@@ -100,7 +100,8 @@ class Supervisor:
     @property
     def status(self) -> SlotStatus:
         worker = self._worker
-        detail = worker.stage if worker and self._state == "loading" else self._reason
+        stage = worker.stage if worker else ""
+        detail = stage if self._state in ("waiting", "loading") else self._reason
         pid, renders = (worker.pid, worker.open_renders) if worker else (0, 0)
         return SlotStatus(self.name, self._state, detail, pid, renders, max(0, self._starts - 1))
 

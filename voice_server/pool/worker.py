@@ -73,7 +73,7 @@ class Worker:
     def __init__(self, name: str, load: Load, limits: WorkerLimits, owner: WorkerKeeper) -> None:
         self.name = name
         self.ready: Ready | None = None
-        self.stage = "starting"  # of loading, for people
+        self.stage = "starting"  # of launch and loading, for people
         self.reason = ""  # why it was lost
         self.cause = ""  # the same as one of core.status.DEATHS; "" while it lives, and when it was stopped by us
         self.retryable = True  # False: another start would fail the same way
@@ -96,7 +96,7 @@ class Worker:
 
     async def start(self, command: Command, launcher: Launcher) -> None:
         """Spawn the process and hand it its load. Raises OSError when there is nothing to execute."""
-        self._process = await launcher.launch(command, self._on_log, self._on_exit)
+        self._process = await launcher.launch(command, self._on_log, self._on_exit, self._on_stage)
         self._channel = await Channel.open(self._process.socket, self, self._limits)
         self._say(self._load)
         self._arm()
@@ -257,6 +257,9 @@ class Worker:
                 self._channel.close()
             self._stop_timer()
             self._gone.set_result(None)
+
+    def _on_stage(self, text: str) -> None:
+        self.stage = text
 
     def _on_log(self, data: bytes) -> None:
         self._log.feed(data, self._loop.time())

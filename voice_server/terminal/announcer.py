@@ -11,7 +11,7 @@ import shlex
 import sys
 import threading
 import webbrowser
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,7 @@ from voice_server.wire.messages import Ready
 
 Announce = Callable[[str | Text], None]
 
+_NAMED = 3  # workers in one line
 _CHECKOUT = Path(__file__).resolve().parents[2]  # where client.py is; a wheel has none
 
 
@@ -91,14 +92,14 @@ class Announcer:
             telling.cancel()
 
     async def _tell_stages(self, pool: Pool[Any]) -> None:
-        """What takes longer than a look: the download of a model may take an hour."""
+        """What takes longer than a look: a node with room may be long in coming, a download may take an hour."""
         told: set[tuple[str, str]] = set()
         while True:
             await asyncio.sleep(self.limits.status_every_s)
-            news = {(slot.name, slot.detail) for slot in pool.slots if slot.state == "loading"} - told
-            for name, stage in sorted(news):
-                self.report(f"{name}: {stage}")
-            told |= news
+            busy = {(slot.detail, slot.name) for slot in pool.slots if slot.state in ("waiting", "loading")}
+            for line in stages(busy - told):
+                self.report(line)
+            told |= busy
 
     def _welcome(self, backend: Backend, *, can_clone: bool) -> None:
         reason, rate = self.reasons[backend.name], backend.sample_rate or 0
@@ -110,6 +111,19 @@ class Announcer:
     def _open(self) -> None:
         if not webbrowser.open(self.start.url):
             self.report(f"there is no browser here: open {self.start.url} yourself")
+
+
+def stages(news: Iterable[tuple[str, str]]) -> list[str]:
+    """A line for each stage with the names of the workers that are at it; "" is none."""
+    at: dict[str, list[str]] = {}
+    for stage, name in sorted(news):
+        at.setdefault(stage, []).append(name)
+    return [f"{_names(names)}: {stage}" for stage, names in at.items() if stage]
+
+
+def _names(names: list[str]) -> str:
+    shown = ", ".join(names[:_NAMED])
+    return shown if len(names) <= _NAMED else f"{shown} and {len(names) - _NAMED} more"
 
 
 def how_to_run(environ: Mapping[str, str] = os.environ) -> tuple[str, str]:
