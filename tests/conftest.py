@@ -6,7 +6,7 @@ import asyncio
 import gc
 import os
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ import soundfile
 from hypothesis import HealthCheck, settings
 
 from tests.harness import eventually
+from tests.placement import PLACEMENT, on_ray
 from voice_server.config import load_config
 from voice_server.venvs import VenvStore
 
@@ -28,9 +29,24 @@ settings.register_profile("quick", settings.get_profile("shared machine"), max_e
 settings.load_profile("shared machine")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    where = "where workers live that no test places itself: here, or on the nodes of a Ray cluster"
+    parser.addoption("--placement", choices=("local", "ray"), default="local", help=where)
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def placement(request: pytest.FixtureRequest) -> Iterator[None]:
+    if request.config.getoption("--placement") == "local":
+        yield
+        return
+    with on_ray():
+        yield
+        print(f"\n{PLACEMENT.launched} pools of workers lived on the cluster")
 
 
 @pytest.fixture(scope="session")

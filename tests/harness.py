@@ -18,6 +18,7 @@ import numpy as np
 import websockets
 from numpy.typing import NDArray
 
+from tests.placement import PLACEMENT, needs_home
 from voice_server import assembly
 from voice_server.assembly import build_pool, far_specs, worker_specs
 from voice_server.backends.tone import sample_pitch_hz, tone_pcm
@@ -123,6 +124,11 @@ async def running_pool(
     voices: VoiceStore = NO_VOICES,
 ) -> AsyncIterator[Backend]:
     """A backend with real worker processes; `argv` replaces the worker's command line, `launcher` where it runs."""
+    if argv:
+        needs_home("it replaces the worker's command line")
+    if not launcher and PLACEMENT.launcher:
+        launcher = PLACEMENT.launcher
+        PLACEMENT.launched += 1
     specs = worker_specs(config, python, config.workers, [])
     if argv:
         specs = [WorkerSpec(spec.name, Command(argv, dict(os.environ)), spec.load, spec.limits) for spec in specs]
@@ -132,7 +138,7 @@ async def running_pool(
     pool.start(launcher or guardian, asyncio.Semaphore(4), random.random)
     try:
         if wait:
-            await asyncio.wait_for(pool.until_ready(), TIMEOUT_S)
+            await asyncio.wait_for(pool.until_ready(), 5 * TIMEOUT_S if launcher else TIMEOUT_S)
         yield Backend(config, pool, voices)
     finally:
         await pool.stop()

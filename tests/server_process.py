@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 
 from tests.harness import TIMEOUT_S, wait_until
+from tests.placement import PLACEMENT, needs_home
 
 HOME = Path(__file__).parents[1]
 
@@ -62,6 +63,7 @@ class ServerProcess:
 
     def workers(self) -> list[psutil.Process]:
         """The worker processes, without the guardian."""
+        needs_home("it looks for the children of the gateway")
         children = psutil.Process(self.pid).children()
         return [child for child in children if any("bootstrap.py" in part for part in child.cmdline())]
 
@@ -90,6 +92,9 @@ def server_process(
     config = folder / "tone.yaml"
     config.write_text(json.dumps({"backends": {"tone": {**backend, "opts": opts}}}))  # JSON is YAML
     command = [sys.executable, "-m", "voice_server", "--config", str(config), "--backend", "tone", "--port", "0"]
+    if PLACEMENT.cluster:
+        flags = (*flags, "--cluster", PLACEMENT.cluster)
+        PLACEMENT.launched += 1
     environ = {**os.environ, "PYTHONPATH": str(HOME)}
     process = subprocess.Popen([*by, *command, *flags], stderr=subprocess.PIPE, text=True, env=environ)
     try:

@@ -14,13 +14,12 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.cluster.nodes import add_node, ray_cluster
 from tests.harness import Limits, RunningServer, WorkerLimits, eventually, running_server, tone_config
 from voice_server.pool.process import Guardian
 from voice_server.pool.remote import Bridge, RayLauncher
 
 START_S = 90.0  # of nodes, actors and their workers, on a machine that has other things to do
-_STORE_BYTES = 80 * 2**20  # the least that Ray takes
-_HEALTH = {"health_check_initial_delay_ms": 500, "health_check_period_ms": 1000, "health_check_timeout_ms": 3000}
 LASTING = replace(WorkerLimits(), backoff_first_s=0.1, backoff_max_s=0.5, crash_loop_starts=1000)
 
 
@@ -32,7 +31,7 @@ class Nodes:
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)  # in the environment of every worker of this test
 
     def add(self) -> Any:
-        return self.cluster.add_node(num_cpus=1, include_dashboard=False, object_store_memory=_STORE_BYTES)
+        return add_node(self.cluster, 1)
 
     def workers(self) -> list[psutil.Process]:
         return [process for process in psutil.process_iter() if self.mark in _environ(process).values()]
@@ -69,13 +68,11 @@ def _environ(process: psutil.Process) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    utils = pytest.importorskip("ray.cluster_utils", reason="the extra `cluster` is not installed")
-    head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": _STORE_BYTES, "_system_config": _HEALTH}
+    pytest.importorskip("ray", reason="the extra `cluster` is not installed")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("PYTHONPATH", raising=False)  # a node finds us nowhere but in what travels
-        running = utils.Cluster(initialize_head=True, head_node_args=head)
-        yield running
-        running.shutdown()
+        with ray_cluster() as running:
+            yield running
 
 
 @pytest.fixture

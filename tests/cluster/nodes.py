@@ -1,0 +1,47 @@
+"""A Ray cluster of several nodes on this machine.
+
+`python -m tests.cluster.nodes NODES CPUS` tells its address, and ends it when standard input does.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+STORE_BYTES = 80 * 2**20  # the least that Ray takes
+_HEALTH = {"health_check_initial_delay_ms": 500, "health_check_period_ms": 1000, "health_check_timeout_ms": 3000}
+
+
+@contextmanager
+def ray_cluster() -> Iterator[Any]:
+    """A head that has no room for workers. Raises ModuleNotFoundError where Ray is not installed."""
+    from ray.cluster_utils import Cluster
+
+    head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": STORE_BYTES, "_system_config": _HEALTH}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    try:
+        yield cluster
+    finally:
+        cluster.shutdown()
+
+
+def add_node(cluster: Any, cpus: int) -> Any:
+    return cluster.add_node(num_cpus=cpus, include_dashboard=False, object_store_memory=STORE_BYTES)
+
+
+def main(nodes: int, cpus: int) -> None:
+    told = os.dup(1)  # what Ray prints goes elsewhere
+    os.dup2(2, 1)
+    os.environ.pop("PYTHONPATH", None)  # a node finds us nowhere but in what travels
+    with ray_cluster() as cluster:
+        for _ in range(nodes):
+            add_node(cluster, cpus)
+        os.write(told, f"{cluster.address}\n".encode())
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))
