@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,12 +41,13 @@ POSTS: dict[str, dict[str, Any]] = {
 
 @asynccontextmanager
 async def strict(
-    python: Path, folder: Path, *, chars: int = 0, streams: int = 0, **options: Any
+    python: Path, folder: Path, *, chars: int = 0, streams: int = 0, room: int = 16, **options: Any
 ) -> AsyncIterator[RunningServer]:
-    """A server where ada and bob have so much each."""
+    """A server where ada and bob have so much each, and `room` may wait in line."""
     table = folder / "tokens"
     table.write_text(f"{tokens.line('ada', 'one')}\n{tokens.line('bob', 'two')}\n")
-    limits = replace(FAST, access=AccessLimits(chars_per_minute=chars, streams_per_client=streams))
+    stream = replace(FAST.stream, waiting_per_worker=room, queue_wait_s=60.0)
+    limits = replace(FAST, stream=stream, access=AccessLimits(chars_per_minute=chars, streams_per_client=streams))
     file = Tokens(file=TokenFile(table))
     async with running_server(tone_config(**options), python, limits=limits, tokens=file) as server:
         yield server
@@ -146,6 +147,30 @@ async def test_a_stream_that_was_cancelled_or_closed_makes_room(tone_python: Pat
         await eventually(lambda: len(server.backend.streams) == 1, "the first is gone")
         await say(second, {"token": "Now me.", "done": True})
         assert (await read_answer(second)).codes == []
+
+
+async def test_a_client_that_fills_the_line_keeps_no_other_one_out(tone_python: Path, tmp_path: Path) -> None:
+    async with strict(tone_python, tmp_path, room=3, speed_rtf=0.5) as server, AsyncExitStack() as visits:
+
+        async def waits(key: str) -> websockets.ClientConnection:
+            ws = await visits.enter_async_context(talk(server, key))
+            await say(ws, {"token": TEXT, "done": True})
+            await read_answer(ws, until="queued")
+            return ws
+
+        speaks = await visits.enter_async_context(talk(server))
+        await say(speaks, {"token": TEXT, "done": True})
+        await read_answer(speaks, until="generating")
+        waiting = [await waits("one") for _ in range(3)]
+        other = await waits("two")
+        turned_away = await read_answer(waiting[2])
+        too_many = await visits.enter_async_context(talk(server))
+        await say(too_many, {"token": TEXT, "done": True})
+        refused = await read_answer(too_many)
+        spoken = [await read_answer(ws) for ws in (speaks, *waiting[:2], other)]
+    for answer in (turned_away, refused):
+        assert (answer.codes, answer.close_code, answer.audio) == (["overloaded"], 1013, b"")
+    assert [answer.audio for answer in spoken] == [tone_bytes(TEXT)] * 4
 
 
 async def test_without_flags_nothing_is_limited(tone_python: Path) -> None:

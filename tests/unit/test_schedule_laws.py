@@ -26,6 +26,7 @@ class Told:
 
     live: bool
     said: int = 0  # sentences of this answer
+    is_in_line: bool = False  # nothing of this answer was begun
     is_complete: bool = False
     waiting: list[int] = field(default_factory=list)
     open: dict[int, int] = field(default_factory=dict)  # render id -> sentence
@@ -75,6 +76,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             return  # a stream keeps the text of its next answer until this one is done
         if told.is_complete:
             self.told[stream] = told = Told(told.live, held=Counter({-1: told.held.total()}))
+        told.is_in_line = told.is_in_line or told.said == 0
         for count in chars:
             self.real.submit(stream, told.said, count, self.now)
             told.waiting.append(told.said)
@@ -193,6 +195,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         assert told.deliverable_s < LIMITS.ahead_s, "rendered ahead of a client that does not listen"
         assert assignment.sentence == min(told.waiting), "out of order"
         assert assignment.render_id not in self.seats
+        told.is_in_line = False
         told.waiting.remove(assignment.sentence)
         told.open[assignment.render_id] = assignment.sentence
         self.seats[assignment.render_id] = (assignment.worker, assignment.stream)
@@ -214,7 +217,8 @@ class SchedulerMachine(RuleBasedStateMachine):
     @invariant()
     def the_line_is_the_models_line(self) -> None:
         waiting = {stream for stream, told in self.told.items() if told.waiting}
-        assert self.real.waiting_streams == len(waiting)
+        assert set(self.real._in_line._clients) == {stream for stream in waiting if self.told[stream].is_in_line}
+        assert self.real.waiting_streams == len(self.real._in_line)
         for stream, told in self.told.items():
             assert self.real.waiting(stream) == len(told.waiting)
             place = self.real.place(stream, self.now)
@@ -275,7 +279,8 @@ def plain(scheduler: Scheduler, now: float) -> Any:
 def remembered(scheduler: Scheduler) -> set[int]:
     """Streams that stand in any line."""
     lines = (scheduler._line, scheduler._ahead, scheduler._newcomers)
-    return {*scheduler._entrance._lobby._waiting, *(stream for line in lines for stream in line._keys)}
+    outside = {*scheduler._entrance._lobby._waiting, *scheduler._in_line._clients}
+    return outside | {stream for line in lines for stream in line._keys}
 
 
 TestAnyOrderOfEvents = SchedulerMachine.TestCase

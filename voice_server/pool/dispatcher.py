@@ -16,6 +16,7 @@ from voice_server.core.audio.repeats import Repeat, RepeatKey, Repeats
 from voice_server.core.charges import Charges
 from voice_server.core.errors import BackendUnavailable, VoiceError
 from voice_server.core.limits import StreamLimits
+from voice_server.core.scaling import Load
 from voice_server.core.scheduling.schedule import Assignment, Scheduler
 from voice_server.core.scheduling.snapshot import Place, PoolSnapshot
 from voice_server.pool.worker import Ending, Worker
@@ -137,15 +138,22 @@ class Dispatcher:
         """Where it stands in the line; None when nothing of it waits."""
         return self._scheduler.place(stream, self._loop.time())
 
+    def load(self) -> Load:
+        return self._scheduler.load(self._loop.time())
+
     def snapshot(self) -> PoolSnapshot:
         return self._scheduler.snapshot(self._loop.time())
 
     def waiting(self, stream: int) -> int:
         return self._scheduler.waiting(stream)
 
+    def loser(self, stream: int, room: int) -> int | None:
+        """The stream that gives up its place in line if this one says more; None: there is room for both."""
+        return self._scheduler.loser(stream, room)
+
     @property
-    def waiting_streams(self) -> int:
-        return self._scheduler.waiting_streams
+    def place_free_in_s(self) -> float | None:
+        return self._scheduler.place_free_in_s(self._loop.time())
 
     @property
     def has_workers(self) -> bool:

@@ -19,13 +19,16 @@ from voice_server.pool.pool import Pool
 from voice_server.voices import Sample, VoiceStore
 
 
-class StreamView(Protocol):
-    """An open stream, as people may see it."""
+class OpenStream(Protocol):
+    """A stream, as people may see it, and as others in line do."""
 
     listening: Listening
 
     @property
     def voice(self) -> str: ...
+
+    def turn_away(self) -> None:
+        """Somebody else takes its place in line."""
 
 
 Teller = Callable[[Origin, AnswerReport], None]
@@ -39,7 +42,7 @@ class Backend:
         self.measures: Measures = NoMeasures()
         self.budgets = Budgets(AccessLimits())  # of clients, where somebody limits them
         self.tellers: list[Teller] = [tell_answer]  # of each answer that has ended
-        self.streams: dict[int, StreamView] = {}  # open ones, by the id that the dispatcher gave them
+        self.streams: dict[int, OpenStream] = {}  # open ones, by the id that the dispatcher gave them
         self.store = store  # of the voices that can be cloned; all backends of a server have the same
 
     def with_voices(self, store: VoiceStore) -> Backend:

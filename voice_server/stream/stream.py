@@ -174,6 +174,7 @@ class Stream:
     def cancel(self) -> None:
         """Barge-in: nothing of the current answer is rendered or sent any more."""
         heard = self.listening.heard(self._loop.time())
+        self._outbox.drop_answer()
         self._drop("cancelled")
         self._emit(AnswerCancelled(heard.text, round(heard.heard_s * 1000), round(heard.delivered_s * 1000)))
 
@@ -209,21 +210,32 @@ class Stream:
         self._sentences[index] = sentence
         self.listening.accepted(index, self._loop.time(), sentence.chars)
         self._waiting_chars += sentence.chars
-        if self._is_line_full():
-            self._give_up(Overloaded("too many streams are waiting; try again in a few seconds"))
+        self._make_room()
+        if self._given_up:
             return
         self._dispatcher.submit(self._id, index, sentence)
         if len(self._sentences) == 1:
             self._patience.begin()
 
-    def _is_line_full(self) -> bool:
-        """Only a stream that is not in line yet is turned away."""
+    def _make_room(self) -> None:
+        """In a full line somebody goes: a stream of the client that has the most there, or this one."""
         room = self._limits.stream.waiting_per_worker * self._backend.pool.size
-        return len(self._sentences) == 1 and self._dispatcher.waiting_streams >= room
+        loser = self._dispatcher.loser(self._id, room)
+        if loser is not None:
+            self._backend.streams[loser].turn_away()
 
-    def _give_up(self, error: VoiceError) -> None:
+    def turn_away(self) -> None:
+        """There is no place in line for its answer. What still waits to be sent is of the one before, and stays."""
+        error = Overloaded(
+            "too many streams are waiting; try again later", retry_after_s=self._dispatcher.place_free_in_s
+        )
+        self._give_up(error, keeps_audio=self._outbox.waiting_bytes > 0)
+
+    def _give_up(self, error: VoiceError, *, keeps_audio: bool = False) -> None:
         """The stream ends with this error: its door closes it."""
         self._given_up = True
+        if not keeps_audio:
+            self._outbox.drop_answer()
         self._drop("failed", error.code)
         self._emit(Problem(error))
 
@@ -346,7 +358,6 @@ class Stream:
     def _drop(self, state: AnswerState, code: str = "") -> None:
         self._patience.end()
         self._dispatcher.clear(self._id)
-        self._outbox.drop_answer()
         self.listening.dropped(self._loop.time(), state, code)
         self._later.clear()
         self._new_answer()

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 
 from voice_server.core.limits import StreamLimits
+from voice_server.core.scaling import Load
 from voice_server.core.scheduling.admission import Demand, Listener
 from voice_server.core.scheduling.lobby import Lobby
 from voice_server.core.scheduling.plan import StreamPlan
@@ -29,8 +30,11 @@ class Entrance:
         self._demand_at = -math.inf
         self._full_until = -math.inf
 
+    def __len__(self) -> int:
+        """Of those who wait outside."""
+        return len(self._lobby)
+
     def __contains__(self, stream: int) -> bool:
-        """Whether it waits outside."""
         return stream in self._lobby
 
     def look_again(self) -> None:
@@ -76,6 +80,13 @@ class Entrance:
 
     # Places
 
+    def next_in_s(self, now: float) -> float | None:
+        """Until the next one is let in; there is one."""
+        if not self._seats.is_measured:
+            return None
+        self._look(now)
+        return self._demand.wait_s([self._left_s(self._streams[self._lobby.next])], self._supply)
+
     def place(self, stream: int, now: float) -> Place:
         order = self._lobby.order
         position = order.index(stream) + 1
@@ -95,6 +106,16 @@ class Entrance:
         return {stream: Place(number, last.eta_s * number / len(order)) for number, stream in enumerate(order, 1)}
 
     # What there is, and what is needed
+
+    def load(self, misses: int, now: float) -> Load:
+        """What those inside, those outside and whole files ask of the workers."""
+        self._look(now)
+        rate = self._demand.rate(Listener(0.0, self._left_s(self._streams[stream])) for stream in self._lobby.order)
+        files_s = sum(plan.left_s(self._rate.seconds) for plan in self._streams.values() if not plan.live)
+        each = self._limits.supply * (self._seats.speed or self._limits.unmeasured_listeners)
+        return Load(
+            rate + files_s / self._limits.file_wait_s, each, len(self._lobby), misses, idle=self._seats.idle_count
+        )
 
     def _look(self, now: float) -> None:
         """At everyone inside. Not too often: it takes time, and those let in meanwhile are known."""

@@ -68,6 +68,11 @@ class StreamPlan:
         return not self.waiting and not self.open
 
     @property
+    def would_begin(self) -> bool:
+        """What is said next begins an answer."""
+        return self.is_idle and (self.is_complete or not self.is_admitted)
+
+    @property
     def has_spoken(self) -> bool:
         """Something of this answer can be heard already."""
         return self.made_s > 0

@@ -26,8 +26,10 @@ from bisect import bisect_left
 from dataclasses import dataclass
 
 from voice_server.core.limits import StreamLimits
+from voice_server.core.scaling import Load
 from voice_server.core.scheduling.entrance import Entrance
 from voice_server.core.scheduling.line import Line
+from voice_server.core.scheduling.places import Places
 from voice_server.core.scheduling.plan import RenderPlan, StreamPlan, Waiting
 from voice_server.core.scheduling.seats import Seats
 from voice_server.core.scheduling.snapshot import Place, PoolSnapshot
@@ -62,6 +64,7 @@ class Scheduler:
         self._newcomers = Line()  # answers that begin: they find the kept seats, whoever else has to wait
         self._rate = SpeechRate(CHARS_PER_S)
         self._entrance = Entrance(limits, self._streams, self._seats, self._rate)
+        self._in_line = Places()
         self._next_render = 1
         self._files_due_at = 0.0
         self.deadline_misses = 0
@@ -92,7 +95,7 @@ class Scheduler:
 
     def submit(self, stream: int, sentence: int, chars: int, now: float) -> None:
         plan = self._streams[stream]
-        if plan.is_idle and (plan.is_complete or not plan.is_admitted):
+        if plan.would_begin:
             self._begin_answer(stream, plan, sentence)
         plan.waiting.append(Waiting(sentence, chars, now))
         self._enter(stream, plan, now)
@@ -221,13 +224,27 @@ class Scheduler:
             return self._entrance.place(stream, now)
         return self._place_in_line(plan, self._dues(now), now)
 
+    def loser(self, stream: int, room: int) -> int | None:
+        """Who gives up its place if this stream says more now and `room` answers may wait to begin: perhaps itself."""
+        plan = self._streams[stream]
+        return self._in_line.loser(stream, plan.client, room) if plan.would_begin else None
+
+    def place_free_in_s(self, now: float) -> float | None:
+        """Until the next of those who wait to begin does; None where nobody knows."""
+        return self._entrance.next_in_s(now) if len(self._entrance) else self._seats.wait_s(0, self._remaining_s)
+
     @property
     def waiting_streams(self) -> int:
-        return sum(1 for plan in self._streams.values() if plan.waiting)
+        """Those of which an answer waits to begin."""
+        return len(self._in_line)
 
     def waiting(self, stream: int) -> int:
         """Sentences of a stream that no worker has taken."""
         return len(self._streams[stream].waiting)
+
+    def load(self, now: float) -> Load:
+        """What is asked of the workers, for who decides how many there are to be."""
+        return self._entrance.load(self.deadline_misses, now)
 
     def snapshot(self, now: float) -> PoolSnapshot:
         """For people: who waits for what."""
@@ -260,6 +277,7 @@ class Scheduler:
 
     def _begin_answer(self, stream: int, plan: StreamPlan, opening: int) -> None:
         plan.begin(opening)
+        self._in_line.take(stream, plan.client)
         if plan.live and not self._fifo:
             self._entrance.come(stream, plan)
         else:
@@ -289,6 +307,7 @@ class Scheduler:
         return self._ahead if plan.is_ahead and not self._fifo else self._line
 
     def _leave_line(self, stream: int) -> None:
+        self._in_line.leave(stream)
         for line in (self._line, self._ahead, self._newcomers):
             line.leave(stream)
 
