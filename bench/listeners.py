@@ -129,7 +129,9 @@ class Listener:
     was_queued: bool = False
     was_refused: bool = False
     is_done: bool = False
+    failed: int = 0  # sentences that ended early, since two workers died of them
     stopped_at: float = 0.0
+    gaps_at: list[float] = field(default_factory=list)  # when each gap had ended
 
     @property
     def is_over(self) -> bool:
@@ -137,7 +139,7 @@ class Listener:
 
     def hear(self, audio_s: float, now: float, silence_s: float | None = 0.0) -> None:
         """Audio came, of which the first `silence_s` are inaudible; None says that all of it is."""
-        self.playhead.arrive(audio_s, now)
+        self._arrive(audio_s, now)
         if self.onset_s is None and silence_s is not None:
             plays_at = self.playhead.runs_out_at - audio_s
             self.onset_s = plays_at + silence_s - self._started_at
@@ -146,7 +148,13 @@ class Listener:
         """The run is over. Who still waits has waited at least so long."""
         self.stopped_at = now
         if not self.is_over and self.playhead.first_at is not None:
-            self.playhead.arrive(0.0, now)
+            self._arrive(0.0, now)
+
+    def _arrive(self, audio_s: float, now: float) -> None:
+        gaps = len(self.playhead.gaps)
+        self.playhead.arrive(audio_s, now)
+        if len(self.playhead.gaps) > gaps:
+            self.gaps_at.append(now)
 
     @property
     def first_audio_s(self) -> float:

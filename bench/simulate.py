@@ -4,10 +4,12 @@
     uv run python -m bench.simulate --compare FILE          FILE is what bench.schedule --json wrote
     uv run python -m bench.simulate --scale 1 10 100 1000   workers, chunk-EDF
     uv run python -m bench.simulate --plots docs/media      both of the first and the third, drawn
+    uv run python -m bench.simulate --nodes 125 --workers 1000 --listeners 10000 --seconds 180 --plots docs/media
 
 `bench/simulated.py` says what is simulated. A comparison is asked exactly what the real run was asked, and takes the
 engine's speed from fifo's throughput where that run was overloaded; the rest is predicted. The goal is 15 % for the
-median and the 95th percentile of first audio, and for throughput.
+median and the 95th percentile of first audio, and for throughput. The last one is of `bench/scenarios.py`: workers on
+many nodes, of which one is lost every minute.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from typing import Any
 from bench.gateway import machine
 from bench.listeners import Asked, Engine, Period, Policy, asked, policies
 from bench.outcomes import Row, Scaled, table
+from bench.scenarios import Crowd, compare_scenarios
+from bench.scenarios import table as nodes_table
 from bench.simulated import simulate
 
 AGREES = 0.15
@@ -33,7 +37,7 @@ SCALE_PERIOD = Period(warm_up_s=15.0, seconds=15.0, drain_s=15.0)
 
 
 def simulated_row(engine: Engine, policy: Policy, period: Period, load: float, answers: list[Asked]) -> Row:
-    gateway = simulate(engine, policy, period, answers)
+    gateway = simulate(engine, policy, period, answers).gateway
     return Row.of(policy.name, load, gateway.listeners, gateway.audio_s / period.seconds)
 
 
@@ -52,7 +56,8 @@ def scale(
     for workers in sizes:
         for load in loads:
             sized, begin = replace(engine, workers=workers), time.perf_counter()
-            gateway = simulate(sized, chunk_edf, SCALE_PERIOD, asked(sized, load, SCALE_PERIOD, tokens_per_s))
+            answers = asked(sized, load, SCALE_PERIOD, tokens_per_s)
+            gateway = simulate(sized, chunk_edf, SCALE_PERIOD, answers).gateway
             row = Row.of(chunk_edf.name, load, gateway.listeners, gateway.audio_s / SCALE_PERIOD.seconds)
             yield Scaled(workers, row, gateway.most_streams, time.perf_counter() - begin)
 
@@ -100,6 +105,16 @@ def report_scale(sizes: Iterator[Scaled]) -> list[Scaled]:
     return reported
 
 
+def many_nodes(given: argparse.Namespace) -> dict[str, Any]:
+    load = given.nodes_load / 100
+    crowd = Crowd(given.nodes, given.workers, given.listeners, load, given.capacity, given.tokens_per_s, given.seconds)
+    outcomes = compare_scenarios(crowd, given.lost_every)
+    print(nodes_table(outcomes))
+    if given.plots:
+        importlib.import_module("bench.plots").draw_nodes(outcomes, given.plots)
+    return {"engine": asdict(crowd.engine), "crowd": asdict(crowd), "rows": [one.as_json() for one in outcomes]}
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     engine = Engine()
@@ -115,7 +130,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--compare", type=Path, help="a result of bench.schedule --json")
     parser.add_argument("--scale", type=int, nargs="+", help="numbers of workers")
     parser.add_argument("--scale-loads", type=float, nargs="+", default=[90, 150], help="percent of capacity")
-    parser.add_argument("--plots", type=Path, help="the folder for scheduling-*.svg")
+    parser.add_argument("--nodes", type=int, default=0, help="that the workers live on: with links, and lost nodes")
+    parser.add_argument("--listeners", type=int, default=10_000, help="on all nodes, at once")
+    parser.add_argument("--nodes-load", type=float, default=85.0, help="percent of capacity")
+    parser.add_argument("--lost-every", type=float, default=60.0, help="seconds from one lost node to the next")
+    parser.add_argument("--plots", type=Path, help="the folder for the drawings, *.svg")
     return parser.parse_args()
 
 
@@ -123,6 +142,9 @@ def main() -> None:
     given = arguments()
     if given.compare:
         raise SystemExit(0 if compare(json.loads(given.compare.read_text())) else 1)
+    if given.nodes:
+        print(json.dumps({"bench": "simulate", "machine": machine(), **many_nodes(given)}))
+        return
     engine = Engine(given.workers, given.rtf, given.first_chunk, given.chunk_ms / 1000, step_s=given.step_ms / 1000)
     result: dict[str, Any] = {"bench": "simulate", "machine": machine(), "engine": asdict(engine)}
     rows: list[Row] = []

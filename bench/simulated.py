@@ -1,139 +1,82 @@
-"""The gateway, its workers and its listeners in simulated time, around the very scheduler that the gateway uses.
+"""The gateway and its listeners in simulated time, around the very scheduler that the gateway uses.
 
-What is simulated is what decides about time: a worker steps the render that is due first, chunk by chunk, and is not
-interrupted within a step; sentences reach the listener in order; a message takes a fixed time from one process to the
-next. CPU, sockets and slow clients are not simulated: a gateway that is out of CPU is not found here.
+What is simulated is what decides about time: the steps of the workers (bench/nodes.py), sentences that reach the
+listener in order, the time that a message takes from one process to the next, and what a lost worker had open: another
+one renders it from its beginning, and its listener gets what he does not have yet. CPU, sockets and slow clients are
+not simulated: a gateway that is out of CPU is not found here.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import partial
+from typing import NamedTuple
 
 from bench.listeners import Asked, Engine, Listener, Period, Policy
+from bench.nodes import NOTHING_S, Cluster, Nodes, SimulatedWorker
+from bench.timeline import HOP_S, Timeline
 from voice_server.core.limits import StreamLimits
 from voice_server.core.scheduling.schedule import Assignment, Scheduler
+from voice_server.stream.sentence import ATTEMPTS
 
-HOP_S = 0.0007  # a message's way from one process to the next: measured by bench.first_audio
-_EPSILON_S = 1e-9  # of audio: less is none
-
-Action = Callable[[], None]
-
-
-class Timeline:
-    """What happens next."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self._heap: list[tuple[float, int, Action]] = []
-        self._events = 0
-
-    def at(self, when: float, action: Action) -> None:
-        self._events += 1
-        heapq.heappush(self._heap, (when, self._events, action))
-
-    def after(self, delay_s: float, action: Action) -> None:
-        self.at(self.now + delay_s, action)
-
-    def run(self, until: Callable[[], bool]) -> None:
-        while self._heap and not until():
-            self.now, _, action = heapq.heappop(self._heap)
-            action()
-
-
-@dataclass(slots=True)
-class _Open:
-    render_id: int
-    left_s: float  # of audio
-    due_at: float
-    pace: float
-    is_fresh: bool = True
-
-
-class SimulatedWorker:
-    """As worker/host.py does it: a finished render ends at its next step, which takes no time."""
-
-    def __init__(self, engine: Engine, timeline: Timeline, gateway: SimulatedGateway) -> None:
-        self._engine = engine
-        self._timeline = timeline
-        self._gateway = gateway
-        self._open: dict[int, _Open] = {}
-        self._is_stepping = False
-
-    def begin(self, given: Assignment, audio_s: float) -> None:
-        self._open[given.render_id] = _Open(given.render_id, audio_s, given.deadline, given.pace)
-        self._step()
-
-    def move(self, render_id: int, due_at: float) -> None:
-        if render := self._open.get(render_id):
-            render.due_at = due_at
-
-    def _step(self) -> None:
-        if self._is_stepping or not self._open:
-            return
-        render = min(self._open.values(), key=lambda one: one.due_at)
-        self._is_stepping = True
-        if render.left_s < _EPSILON_S:
-            self._timeline.after(0.0, lambda: self._end(render))
-        else:
-            audio_s = min(self._engine.chunk_s, render.left_s)
-            self._timeline.after(self._work_s(render, audio_s), lambda: self._chunk(render, audio_s))
-
-    def _work_s(self, render: _Open, audio_s: float) -> float:
-        first_s = self._engine.first_chunk_s if render.is_fresh else 0.0
-        return first_s + self._engine.step_s + self._engine.rtf * audio_s
-
-    def _chunk(self, render: _Open, audio_s: float) -> None:
-        render.left_s -= audio_s
-        render.due_at += render.pace * audio_s
-        render.is_fresh = False
-        self._timeline.after(HOP_S, lambda: self._gateway.on_audio(render.render_id, audio_s))
-        self._is_stepping = False
-        self._step()
-
-    def _end(self, render: _Open) -> None:
-        del self._open[render.render_id]
-        self._timeline.after(HOP_S, lambda: self._gateway.on_done(render.render_id))
-        self._is_stepping = False
-        self._step()
+AT_HOME = Cluster()
 
 
 @dataclass(slots=True)
 class _Stream:
+    """As core/audio/reorder.py does it, with seconds instead of bytes."""
+
     listener: Listener
-    has_begun: bool = False  # a worker took its first sentence
     head: int = 0  # the sentence that is being heard
+    given_s: float = 0.0  # of it
     held_s: dict[int, float] = field(default_factory=dict)  # by sentence: audio that is not its turn
+    skip_s: dict[int, float] = field(default_factory=dict)  # by sentence: audio that its listener has already
     ended: set[int] = field(default_factory=set)
+    attempts: dict[int, int] = field(default_factory=dict)  # by sentence
 
     @property
     def chars(self) -> tuple[int, ...]:
         return self.listener.asked.chars
 
+    @property
+    def is_complete(self) -> bool:
+        return self.head == len(self.chars)
+
+    def push(self, sentence: int, audio_s: float) -> None:
+        if has_s := self.skip_s.get(sentence):
+            skipped_s = min(has_s, audio_s)
+            self.skip_s[sentence] -= skipped_s
+            audio_s -= skipped_s
+        self.held_s[sentence] = self.held_s.get(sentence, 0.0) + audio_s
+
     def take(self) -> float:
         """All audio whose turn it is."""
         taken_s = self.held_s.pop(self.head, 0.0)
+        self.given_s += taken_s
         while self.head in self.ended:
             self.ended.discard(self.head)
             self.head += 1
-            taken_s += self.held_s.pop(self.head, 0.0)
-        return taken_s
+            self.given_s = self.held_s.pop(self.head, 0.0)
+            taken_s += self.given_s
+        return taken_s if taken_s > NOTHING_S else 0.0
+
+    def restart(self, sentence: int) -> None:
+        """Another render begins with its first word: what was given cannot be taken back."""
+        self.held_s.pop(sentence, None)
+        self.skip_s[sentence] = self.given_s if sentence == self.head else 0.0
 
 
 class SimulatedGateway:
-    """As pool/dispatcher.py and stream/stream.py do it, for one backend."""
+    """As pool/dispatcher.py, stream/stream.py and stream/sentence.py do it, for one backend. Implements WorkerOwner."""
 
     def __init__(self, engine: Engine, policy: Policy, period: Period, timeline: Timeline) -> None:
         self._engine = engine
+        self._policy = policy
         self._period = period
         self._timeline = timeline
         self._limits = StreamLimits()
         self.scheduler = Scheduler(self._limits, fifo=policy.scheduling == "fifo")
-        self._workers = {str(number): SimulatedWorker(engine, timeline, self) for number in range(engine.workers)}
-        for name in self._workers:
-            self.scheduler.worker_ready(name, policy.capacity)
+        self._workers: dict[str, SimulatedWorker] = {}
         self._streams: dict[int, _Stream] = {}
         self._renders: dict[int, Assignment] = {}  # open ones
         self._waiting = 0  # sentences
@@ -141,6 +84,7 @@ class SimulatedGateway:
         self.listeners: list[Listener] = []
         self.audio_s = 0.0  # that was heard within the measured period
         self.most_streams = 0
+        self.again = 0  # sentences that were rendered a second time
 
     # What the client says
 
@@ -152,7 +96,7 @@ class SimulatedGateway:
         self.most_streams = max(self.most_streams, len(self._streams))
         self.scheduler.open_stream(answer.number, live=True, client=str(answer.number))
         for sentence in range(len(answer.chars)):
-            self._timeline.at(answer.said_at(sentence) + HOP_S, partial(self._say, answer, sentence))
+            self._timeline.at(answer.said_at(sentence) + HOP_S, self._say, answer, sentence)
 
     def _say(self, answer: Asked, sentence: int) -> None:
         stream, now = answer.number, self._timeline.now
@@ -168,53 +112,91 @@ class SimulatedGateway:
         self._pump()
         if not sentence and self.scheduler.place(stream, now):
             self._streams[stream].listener.was_queued = True
-            self._timeline.after(self._limits.queue_wait_s, lambda: self._lose_patience(stream))
+            self._timeline.after(self._limits.queue_wait_s, self._lose_patience, stream)
 
     def _lose_patience(self, stream: int) -> None:
         waits = self._streams.get(stream)
-        if waits and not waits.has_begun:
+        if waits and not waits.attempts:
             self._refuse(stream)
 
     def _refuse(self, stream: int) -> None:
-        self._streams.pop(stream).listener.was_refused = True
         self._waiting -= self.scheduler.waiting(stream)
+        self._streams[stream].listener.was_refused = True
+        self._leave(stream)
+
+    def _leave(self, stream: int) -> None:
+        del self._streams[stream]
         self.scheduler.close_stream(stream)
 
     # What the workers say
 
+    def on_ready(self, worker: SimulatedWorker) -> None:
+        self._workers[worker.name] = worker
+        self.scheduler.worker_ready(worker.name, self._policy.capacity)
+        self._pump()
+
     def on_audio(self, render_id: int, audio_s: float) -> None:
-        stream, sentence = self._renders[render_id].stream, self._renders[render_id].sentence
+        given = self._renders[render_id]
         self.scheduler.rendered(render_id, audio_s, self._timeline.now)
-        held = self._streams[stream].held_s
-        held[sentence] = held.get(sentence, 0.0) + audio_s
-        self._deliver(stream)
+        self._streams[given.stream].push(given.sentence, audio_s)
+        self._deliver(given.stream)
         self._pump()
 
     def on_done(self, render_id: int) -> None:
         ended = self._renders.pop(render_id)
-        stream = ended.stream
         self.scheduler.released(render_id, self._timeline.now, complete=True)
-        self._streams[stream].ended.add(ended.sentence)
-        self._deliver(stream)
-        if self._streams[stream].head == len(self._streams[stream].chars):
-            self._streams.pop(stream).listener.is_done = True
-            self.scheduler.close_stream(stream)
+        self._end(ended.stream, ended.sentence)
         self._pump()
+
+    def on_lost(self, worker: SimulatedWorker) -> None:
+        lost = [render_id for render_id, given in self._renders.items() if given.worker == worker.name]
+        for render_id in lost:
+            self.scheduler.released(render_id, self._timeline.now)
+        self.scheduler.worker_gone(worker.name)
+        del self._workers[worker.name]
+        for render_id in lost:
+            self._again(self._renders.pop(render_id))
+        self._pump()
+
+    def _again(self, lost: Assignment) -> None:
+        stream, now = self._streams[lost.stream], self._timeline.now
+        if stream.attempts[lost.sentence] == ATTEMPTS:
+            stream.listener.failed += 1
+            self._end(lost.stream, lost.sentence)
+            return
+        self.again += 1
+        self._waiting += 1
+        stream.restart(lost.sentence)
+        self.scheduler.delivered(lost.stream, 0.0, sum(stream.held_s.values()), now)
+        self.scheduler.retry(lost.stream, lost.sentence, stream.chars[lost.sentence], now, avoid=lost.worker)
+
+    def _end(self, stream: int, sentence: int) -> None:
+        """Who has got the whole answer leaves when it is heard."""
+        spoken = self._streams[stream]
+        spoken.ended.add(sentence)
+        self._deliver(stream)
+        if spoken.is_complete:
+            spoken.listener.is_done = True
+            self._timeline.at(spoken.listener.playhead.runs_out_at, self._leave, stream)
 
     def _deliver(self, stream: int) -> None:
         listened = self._streams[stream]
         now, audio_s = self._timeline.now, listened.take()
+        if not audio_s:
+            return
         self.scheduler.delivered(stream, audio_s, sum(listened.held_s.values()), now)
         for render_id, due_at in self.scheduler.corrections(stream, now):
-            self._timeline.after(HOP_S, partial(self._workers[self._renders[render_id].worker].move, render_id, due_at))
-        if audio_s:
-            listened.listener.hear(audio_s, now + HOP_S)
-            if self._period.warm_up_s <= now + HOP_S < self._period.ends_at:
-                self.audio_s += audio_s
+            worker = self._workers[self._renders[render_id].worker]
+            worker.there.send(0.0, worker.move, render_id, due_at)
+        listened.listener.hear(audio_s, now + HOP_S)
+        if self._period.warm_up_s <= now + HOP_S < self._period.ends_at:
+            self.audio_s += audio_s
 
     # Inside
 
     def _pump(self) -> None:
+        if not self._waiting:
+            return
         for given in self.scheduler.assign(self._timeline.now):
             self._start(given)
         if self._waiting and not self._will_look:
@@ -230,23 +212,27 @@ class SimulatedGateway:
         self._renders[given.render_id] = given
         self._waiting -= 1
         stream = self._streams[given.stream]
-        stream.has_begun = True
+        stream.attempts[given.sentence] = stream.attempts.get(given.sentence, 0) + 1
         audio_s = stream.chars[given.sentence] * self._engine.seconds_per_char
-        self._timeline.after(HOP_S, partial(self._workers[given.worker].begin, given, audio_s))
+        worker = self._workers[given.worker]
+        worker.there.send(0.0, worker.begin, given, audio_s)
 
 
-def simulate(engine: Engine, policy: Policy, period: Period, answers: Iterable[Asked]) -> SimulatedGateway:
-    """A run as bench.schedule makes it."""
+class Simulated(NamedTuple):
+    gateway: SimulatedGateway
+    nodes: Nodes
+
+
+def simulate(
+    engine: Engine, policy: Policy, period: Period, answers: Iterable[Asked], cluster: Cluster = AT_HOME
+) -> Simulated:
+    """A run as bench.schedule makes it, on the workers of any cluster."""
     timeline = Timeline()
     gateway = SimulatedGateway(engine, policy, period, timeline)
+    nodes = Nodes(engine, cluster, timeline, gateway)
     for answer in answers:
-        timeline.at(answer.at, partial(gateway.come, answer))
-    timeline.at(period.stops_at, lambda: None)
-
-    def is_over() -> bool:
-        return timeline.now >= period.stops_at
-
-    timeline.run(is_over)
+        timeline.at(answer.at, gateway.come, answer)
+    timeline.run(until=period.stops_at)
     for listener in gateway.listeners:
         listener.stop(timeline.now)
-    return gateway
+    return Simulated(gateway, nodes)

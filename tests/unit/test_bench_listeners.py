@@ -6,7 +6,8 @@ import pytest
 
 from bench.listeners import Asked, Engine, Listener, Period, Policy, asked
 from bench.outcomes import Row, jain
-from bench.simulated import HOP_S, simulate
+from bench.simulated import simulate
+from bench.timeline import HOP_S
 
 ENGINE = Engine()
 PERIOD = Period(warm_up_s=10.0, seconds=40.0, drain_s=10.0)
@@ -71,7 +72,7 @@ def test_fairness_is_one_where_all_have_the_same_and_falls_to_one_of_n() -> None
 
 
 def test_alone_the_first_audio_takes_a_first_chunk_and_the_way_there_and_back() -> None:
-    gateway = simulate(ENGINE, policy(8), PERIOD, [one()])
+    gateway = simulate(ENGINE, policy(8), PERIOD, [one()]).gateway
     first_chunk_s = ENGINE.first_chunk_s + ENGINE.step_s + ENGINE.rtf * ENGINE.chunk_s
     assert gateway.listeners[0].first_audio_s == pytest.approx(first_chunk_s + 4 * HOP_S)
 
@@ -80,7 +81,8 @@ def test_a_newcomer_waits_for_a_chunk_or_where_there_is_one_seat_for_the_sentenc
     engine = Engine(workers=1)
     crowd = [one((100,)), one((50,), at=0.2, number=1)]
     first_audio_s = {
-        capacity: simulate(engine, policy(capacity), PERIOD, crowd).listeners[1].first_audio_s for capacity in (1, 8)
+        capacity: simulate(engine, policy(capacity), PERIOD, crowd).gateway.listeners[1].first_audio_s
+        for capacity in (1, 8)
     }
     assert first_audio_s[8] < 0.06
     assert first_audio_s[1] > 0.5  # 100 characters take 0.9 s to render
@@ -88,6 +90,6 @@ def test_a_newcomer_waits_for_a_chunk_or_where_there_is_one_seat_for_the_sentenc
 
 def test_every_answer_that_is_let_in_is_heard_whole() -> None:
     answers = [one((40, 60, 80), at=number / 4, number=number) for number in range(8)]
-    gateway = simulate(Engine(workers=2), policy(4), PERIOD, answers)
+    gateway = simulate(Engine(workers=2), policy(4), PERIOD, answers).gateway
     assert [listener.playhead.received_s for listener in gateway.listeners] == [pytest.approx(180 * 0.06)] * 8
     assert Row.of("chunk-EDF", 0.1, gateway.listeners, 0.0).unfinished == 0
