@@ -11,13 +11,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
+from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
 
 from voice_server.core.limits import ConfigLimits, WorkerLimits
 from voice_server.core.options import OptionSpec, spec_problems
-from voice_server.core.settings import AUTO, BackendConfig, Config, Gpu, Needs, VenvSpec, pick_backend
+from voice_server.core.settings import AUTO, BackendConfig, Bounds, Config, Gpu, Needs, VenvSpec, pick_backend
 from voice_server.core.voice_names import is_voice_name
 from voice_server.core.yaml_tree import Node, Problem, read_tree
 from voice_server.wire.messages import STT, TTS
@@ -127,8 +128,8 @@ def _text(path: Path) -> str:
 def _build(kind: Any, node: Node, where: str, problems: list[Problem], **given: str) -> Any:
     """A value of type `kind` from a node, or None. What is wrong in it is among the problems, and its default here:
     so that all that is wrong can be told at once."""
-    if is_dataclass(kind):
-        return _build_fields(kind, node, where, problems, given)
+    if shape := _shape(kind, node):
+        return _build_fields(shape, node, where, problems, given)
     if get_origin(kind) is dict and is_dataclass(get_args(kind)[1]) and isinstance(node.value, dict):
         item = get_args(kind)[1]
         built = {key: _build(item, child, f"{where}.{key}", problems) for key, child in node.value.items()}
@@ -138,6 +139,13 @@ def _build(kind: Any, node: Node, where: str, problems: list[Problem], **given: 
     except msgspec.ValidationError as error:
         problems.append(Problem(node.line, where, _lower(str(error))))
         return None
+
+
+def _shape(kind: Any, node: Node) -> Any:
+    """The dataclass that the node is to be; a map may stand where otherwise a number does."""
+    if isinstance(kind, UnionType) and isinstance(node.value, dict):
+        return next(filter(is_dataclass, get_args(kind)), None)
+    return kind if is_dataclass(kind) else None
 
 
 def _build_fields(kind: Any, node: Node, where: str, problems: list[Problem], given: dict[str, str]) -> Any:
@@ -184,6 +192,8 @@ def _wrong(backend: BackendConfig) -> Iterator[tuple[str, str]]:
         yield "", f"a backend's name is a-z, 0-9, _ and -, at most {_LIMITS.name_chars}, and not {AUTO}"
     if not _is_adapter(backend.adapter):
         yield "adapter", 'expected "module:Class", "module" or "path/to/file.py:Class"'
+    if isinstance(backend.workers, Bounds) and backend.workers.min > backend.workers.max:
+        yield "workers", f"min is {backend.workers.min}, which is more than max, {backend.workers.max}"
     if backend.venv.path and backend.venv != VenvSpec(path=backend.venv.path):
         yield "venv", "path names an existing environment: python and requirements do not go with it"
     for text in backend.venv.requirements + backend.venv.no_deps:

@@ -138,6 +138,19 @@ class WorkerLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class ScalingLimits:
+    """When the number of workers of a backend follows what is asked of them."""
+
+    look_s: float = 1.0  # between two looks: loading a worker takes longer
+    busy: float = 0.85  # of what the workers may promise: needed for ...
+    busy_s: float = 10.0  # ... so long, another one is loaded before anybody has to wait
+    short_s: float = 10.0  # looks within this time at which deadlines were missed or somebody waited: chance ...
+    short_looks: int = 3  # ... below this number; else there is less than it looks, and one more is loaded
+    calm: float = 0.7  # of what the rest may promise: more was needed at no time for ...
+    calm_s: float = 300.0  # ... so long, before a worker goes: loading it again is a minute of a GPU
+
+
+@dataclass(frozen=True, slots=True)
 class HearingLimits:
     piece_bytes: int = 32_000  # of audio in one message to a worker, 1 s at 16 kHz: it must fit into a control frame
     backlog_s: float = 30.0  # of audio that no worker has worked on; more is dropped, and the client is told
@@ -273,6 +286,7 @@ class Limits:
     stream: StreamLimits = StreamLimits()
     resume: ResumeLimits = ResumeLimits()
     worker: WorkerLimits = WorkerLimits()
+    scaling: ScalingLimits = ScalingLimits()
     voices: VoiceLimits = VoiceLimits()
     prompts: PromptLimits = field(default_factory=PromptLimits)
     hearing: HearingLimits = HearingLimits()

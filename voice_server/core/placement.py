@@ -23,9 +23,10 @@ class Placement:
 
 
 def place(backend: BackendConfig, workers: int, gpus: Sequence[Gpu]) -> list[Placement]:
-    """The places of `workers` workers; 0 is as many as the backend says, or one per GPU when that is more."""
+    """The places of `workers` workers; 0 is as many as the backend says, or one per GPU when that is more. Where their
+    number is elastic, those of all that there may be."""
     indexes = _indexes(backend, gpus)
-    count = workers or max(backend.workers, len(indexes))
+    count = workers or (backend.most_workers if backend.bounds(0) else max(backend.most_workers, len(indexes)))
     if not indexes:
         return [Placement("cpu", "")] * count
     return [Placement("cuda", str(indexes[number % len(indexes)])) for number in range(count)]

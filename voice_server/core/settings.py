@@ -60,13 +60,21 @@ class Resources:
 
 
 @dataclass(frozen=True, slots=True)
+class Bounds:
+    """Of the number of workers, where it follows what is asked of them."""
+
+    min: Count
+    max: Count
+
+
+@dataclass(frozen=True, slots=True)
 class BackendConfig:
     name: str
     adapter: str  # "module:Class", "module", "/path/file.py:Class" or "/path/file.py"
     kind: Literal["tts", "stt"] = "tts"  # it speaks, or it listens
     venv: VenvSpec = VenvSpec()
     devices: Literal["cpu", "auto"] | Annotated[tuple[GpuIndex, ...], Meta(min_length=1)] = "cpu"
-    workers: Count = 1
+    workers: Count | Bounds = 1
     spares: Spares = 0  # loaded workers beside them, for the place of one that is lost
     roll: Literal["replace-first", "stop-first"] = (
         "replace-first"  # a restart: where a device cannot hold two, stop first
@@ -93,6 +101,14 @@ class BackendConfig:
     guard: bool = True  # refuse silence, clipping and what is too short; off where an engine means it
     env: dict[str, str] = field(default_factory=dict)  # of the worker process
     limits: WorkerLimits = _WORKER_LIMITS
+
+    def bounds(self, pool_size: int) -> Bounds | None:
+        """None where the number is fixed: by a plain one, or by an operator who asks for so many (0: as configured)."""
+        return self.workers if isinstance(self.workers, Bounds) and not pool_size else None
+
+    @property
+    def most_workers(self) -> int:
+        return self.workers.max if isinstance(self.workers, Bounds) else self.workers
 
 
 @dataclass(frozen=True, slots=True)

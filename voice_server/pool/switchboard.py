@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from voice_server.core.errors import BackendUnavailable, Overloaded, VoiceError
 from voice_server.core.limits import HearingLimits
+from voice_server.core.scaling import Load
 from voice_server.pool.worker import Ending, Worker
 from voice_server.wire.messages import Done, Failed, Listen, Ready, Text
 
@@ -97,6 +98,14 @@ class Switchboard:
     @property
     def waiting(self) -> int:
         return len(self._line)
+
+    def load(self) -> Load:
+        """In seats."""
+        at_work = [desk for desk in self._desks.values() if desk.seats]
+        taken = sum(len(desk.taken) for desk in at_work)
+        each = max((desk.seats for desk in at_work), default=1)
+        idle = sum(not desk.taken for desk in at_work)
+        return Load(taken + len(self._line), each, len(self._line), misses=0, idle=idle)
 
     @property
     def has_workers(self) -> bool:

@@ -56,6 +56,12 @@ class Demand:
         self._at, self._by = at, by
         return True
 
+    def rate(self, newcomers: Iterable[Listener]) -> float:
+        """Seconds of audio per second at which just nobody runs dry, were these let in, too."""
+        at, by = self._with(newcomers)
+        ends = (by < 0) & (at > 0)
+        return float(np.max(_needed(at, by)[ends] / at[ends], initial=0.0))
+
     def wait_s(self, newcomers_left_s: Sequence[float], rate: float) -> float:
         """In how many seconds so many more could all be served beside these; at most a minute."""
         early, late = 0.0, _LONGEST_S
@@ -76,9 +82,14 @@ class Demand:
 
 
 def _is_carried(at: _Floats, by: _Floats, rate: float) -> bool:
+    return not bool(np.any((_needed(at, by) > rate * at + _NOISE) & (by < 0)))
+
+
+def _needed(at: _Floats, by: _Floats) -> _Floats:
+    """Seconds of audio, by each of these instants."""
     needed = np.zeros(len(at))
     needed[1:] = np.cumsum(np.cumsum(by)[:-1] * np.diff(at))
-    return not bool(np.any((needed > rate * at + _NOISE) & (by < 0)))
+    return needed
 
 
 def _needs(listener: Listener, spare_s: float) -> Iterator[tuple[float, float]]:

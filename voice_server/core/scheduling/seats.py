@@ -57,6 +57,10 @@ class Seats:
         return bool(self._idle)
 
     @property
+    def idle_count(self) -> int:
+        return len(self._idle)
+
+    @property
     def count(self) -> int:
         return len(self._workers)
 
@@ -130,6 +134,12 @@ class Seats:
         """Seconds of audio per second that all workers give; one that was not measured is taken for so much."""
         factors = (worker.speed.real_time_factor for worker in self._workers.values())
         return sum(1.0 / factor if factor else unmeasured for factor in factors)
+
+    @property
+    def speed(self) -> float | None:
+        """Seconds of audio per second that a worker gives on average; None where none was measured."""
+        speeds = [1.0 / factor for worker in self._workers.values() if (factor := worker.speed.real_time_factor)]
+        return sum(speeds) / len(speeds) if speeds else None
 
     @property
     def grain_s(self) -> float:
