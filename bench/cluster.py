@@ -28,6 +28,7 @@ from voice_server.assembly import build_pool, far_specs, voice_store, worker_spe
 from voice_server.config import load_config
 from voice_server.core.limits import Limits
 from voice_server.pool.launcher import Launcher
+from voice_server.pool.outfit import Outfit
 from voice_server.pool.process import Guardian
 from voice_server.pool.remote import Bridge, RayLauncher
 from voice_server.stream.backend import Backend
@@ -59,7 +60,7 @@ async def speaking(launcher: Launcher, python: Path) -> AsyncIterator[Backend]:
     is_here = isinstance(launcher, Guardian)
     specs = worker_specs(TONE, python, WORKERS, []) if is_here else far_specs(TONE, WORKERS)
     limits = Limits()
-    pool = build_pool(TONE, specs, limits)
+    pool = build_pool(TONE, Outfit(tuple(specs)), limits)
     pool.start(launcher, asyncio.Semaphore(WORKERS), random.random)
     try:
         while any(slot.state != "ready" for slot in pool.slots):  # noqa: ASYNC110  # a pool tells of its first one only

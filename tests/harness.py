@@ -33,6 +33,7 @@ from voice_server.gateway.house import House
 from voice_server.gateway.security import Gate
 from voice_server.gateway.server import GatewayServer, bind
 from voice_server.pool.launcher import Launcher
+from voice_server.pool.outfit import Outfit
 from voice_server.pool.process import Command, Guardian
 from voice_server.pool.supervisor import WorkerSpec
 from voice_server.stream.backend import Backend
@@ -129,12 +130,12 @@ async def running_pool(
     if not launcher and PLACEMENT.launcher:
         launcher = PLACEMENT.launcher
         PLACEMENT.launched += 1
-    specs = worker_specs(config, python, config.workers, [])
+    specs = worker_specs(config, python, 0, [])
     if argv:
         specs = [WorkerSpec(spec.name, Command(argv, dict(os.environ)), spec.load, spec.limits) for spec in specs]
     if launcher:  # the python and the folder are those of its machine
-        specs = far_specs(config, config.workers)
-    pool, guardian = build_pool(config, specs, limits), Guardian()
+        specs = far_specs(config, 0)
+    pool, guardian = build_pool(config, Outfit(tuple(specs), config.bounds(0)), limits), Guardian()
     pool.start(launcher or guardian, asyncio.Semaphore(4), random.random)
     try:
         if wait:

@@ -23,6 +23,7 @@ from voice_server.core.placement import Placement, far_gpus, is_far, place, plac
 from voice_server.core.settings import Gpu
 from voice_server.machine import see_gpus
 from voice_server.pool.dispatcher import Dispatcher
+from voice_server.pool.outfit import Outfit
 from voice_server.pool.pool import Pool
 from voice_server.pool.process import Command, Guardian, inherited, run_once
 from voice_server.pool.remote import Bridge, FarCommand, RayLauncher, has_ray
@@ -102,7 +103,7 @@ def far_specs(backend: BackendConfig, workers: int) -> list[WorkerSpec]:
     command = FarCommand(
         _FAR_BOOTSTRAP, env, backend=backend.name, venv=backend.venv, resources=backend.resources, gpus=gpus
     )
-    working = workers or backend.workers
+    working = workers or backend.most_workers
     return [
         WorkerSpec(
             name=f"{backend.name}-{number}",
@@ -121,13 +122,14 @@ def _placements(backend: BackendConfig, workers: int, gpus: Sequence[Gpu]) -> li
     return [*working, *place_spares(working, backend.spares)]
 
 
-def build_pool(backend: BackendConfig, specs: Sequence[WorkerSpec], limits: Limits) -> Pool[Dispatcher]:
+def build_pool(backend: BackendConfig, outfit: Outfit, limits: Limits) -> Pool[Dispatcher]:
     is_fifo, repeat_bytes = backend.scheduling == "fifo", backend.cache_mib * 2**20
-    return Pool(backend.name, specs, Dispatcher(limits.stream, fifo=is_fifo, repeat_bytes=repeat_bytes))
+    dispatcher = Dispatcher(limits.stream, fifo=is_fifo, repeat_bytes=repeat_bytes)
+    return Pool(backend.name, outfit, dispatcher, limits.scaling)
 
 
-def build_hearing_pool(backend: BackendConfig, specs: Sequence[WorkerSpec], limits: Limits) -> Pool[Switchboard]:
-    return Pool(backend.name, specs, Switchboard(limits.hearing))
+def build_hearing_pool(backend: BackendConfig, outfit: Outfit, limits: Limits) -> Pool[Switchboard]:
+    return Pool(backend.name, outfit, Switchboard(limits.hearing), limits.scaling)
 
 
 def sharing_warning(backend: BackendConfig, workers: int, gpus: Sequence[Gpu]) -> str:
@@ -148,7 +150,7 @@ class Running:
 
     backends: list[Backend]
     recognisers: list[Recogniser]
-    outfit: Callable[[BackendConfig], list[WorkerSpec]]  # builds its environment; blocks. Raises VenvBuildFailed
+    outfit: Callable[[BackendConfig], Outfit]  # builds its environment; blocks. Raises VenvBuildFailed
 
     @property
     def engines(self) -> list[Backend | Recogniser]:
@@ -197,7 +199,10 @@ async def running(
     store, gpus, voices = VenvStore(), see_gpus(os.environ).gpus, voice_store(samples, limits.voices)
     sites = Sites(cluster, limits.worker)
 
-    def outfit(config: BackendConfig) -> list[WorkerSpec]:
+    def outfit(config: BackendConfig) -> Outfit:
+        return Outfit(tuple(specs(config)), config.bounds(pool_size))
+
+    def specs(config: BackendConfig) -> list[WorkerSpec]:
         if sites.is_far(config):
             return far_specs(config, pool_size)
         python = store.build(config.name, config.venv, report)
@@ -210,11 +215,11 @@ async def running(
     try:
         for choice in choices:
             config = choice.config
-            specs = await asyncio.to_thread(outfit, config)
+            made_of = await asyncio.to_thread(outfit, config)
             if config.kind == STT:
-                started.recognisers.append(Recogniser(config, build_hearing_pool(config, specs, limits)))
+                started.recognisers.append(Recogniser(config, build_hearing_pool(config, made_of, limits)))
             else:
-                started.backends.append(Backend(config, build_pool(config, specs, limits), voices))
+                started.backends.append(Backend(config, build_pool(config, made_of, limits), voices))
         await asyncio.to_thread(voices.scan)
         for engine in started.engines:
             sites.start(engine.pool, engine.config)

@@ -75,7 +75,7 @@ async def serve(options: ServeOptions, report: Announce) -> None:
     """Run the server until a signal ends it. Raises ConfigError, VenvBuildFailed, VoiceError, CannotListen."""
     config, gpus = load_config(options.config), see_gpus(os.environ)
     choices = choose(config, options.backends, gpus.gpus)
-    workers = sum(max(options.pool_size, choice.config.workers) + choice.config.spares for choice in choices)
+    workers = sum(max(options.pool_size, choice.config.most_workers) + choice.config.spares for choice in choices)
     options = replace(options, limits=within_descriptors(options.limits, workers, report))
     ports = open_ports(Listen(HTTP, options.host, options.port), options.listens, options.limits, tls=bool(options.tls))
     async with (

@@ -18,7 +18,7 @@ from pathlib import Path
 from voice_server.assembly import Running
 from voice_server.config import BackendConfig, Config, ConfigError, load_config
 from voice_server.core.reload import refusals
-from voice_server.pool.supervisor import WorkerSpec
+from voice_server.pool.outfit import Outfit
 from voice_server.stream.backend import Backend
 from voice_server.stream.recogniser import Recogniser
 from voice_server.venvs import VenvBuildFailed
@@ -53,21 +53,21 @@ class Reloader:
         if problems := refusals([engine.config for engine in self._engines], config):
             raise ConfigError(config.path, [f" {problem}" for problem in problems])
         changed = [engine for engine in self._engines if engine.config != config.backends[engine.name]]
-        specs = {engine.name: await self._specs(config, engine) for engine in changed}
+        outfits = {engine.name: await self._outfit_of(config, engine) for engine in changed}
         for engine in changed:
-            await _take_up(engine, config.backends[engine.name], specs[engine.name])
+            await _take_up(engine, config.backends[engine.name], outfits[engine.name])
         _log.warning("%s was read again: %s", config.path, _summary(changed))
 
-    async def _specs(self, config: Config, engine: Backend | Recogniser) -> Sequence[WorkerSpec]:
+    async def _outfit_of(self, config: Config, engine: Backend | Recogniser) -> Outfit:
         return await asyncio.to_thread(self._outfit, config.backends[engine.name])
 
 
-async def _take_up(engine: Backend | Recogniser, config: BackendConfig, specs: Sequence[WorkerSpec]) -> None:
+async def _take_up(engine: Backend | Recogniser, config: BackendConfig, outfit: Outfit) -> None:
     pool = engine.pool
-    if specs != pool.specs:
+    if outfit != pool.outfit:
         if pool.last_roll:
             await pool.last_roll.ended()
-        if not await pool.restart(specs, stops_first=config.roll == "stop-first").ended():
+        if not await pool.restart(outfit, stops_first=config.roll == "stop-first").ended():
             return  # the restart has said why
     engine.config = config
     if isinstance(engine, Backend):

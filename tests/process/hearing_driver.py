@@ -17,6 +17,7 @@ from voice_server.assembly import build_hearing_pool, worker_specs
 from voice_server.core.limits import Limits, WorkerLimits
 from voice_server.core.settings import BackendConfig
 from voice_server.core.text.hearing import AudioDropped, HearingDone, HearingEvent, HearingProblem, TextHeard
+from voice_server.pool.outfit import Outfit
 from voice_server.pool.process import Guardian
 from voice_server.stream.hearing import Hearing, HearingSettings
 from voice_server.stream.recogniser import Recogniser
@@ -83,7 +84,8 @@ def pitch_config(*, workers: int = 1, limits: WorkerLimits = FAST_WORKER, **opti
 async def listening(python: Path, config: BackendConfig, limits: Limits = FAST) -> AsyncIterator[Recogniser]:
     """A recogniser with real worker processes."""
     limits = replace(limits, worker=config.limits)
-    pool, guardian = build_hearing_pool(config, worker_specs(config, python, config.workers, []), limits), Guardian()
+    outfit = Outfit(tuple(worker_specs(config, python, 0, [])), config.bounds(0))
+    pool, guardian = build_hearing_pool(config, outfit, limits), Guardian()
     pool.start(guardian, asyncio.Semaphore(4), random.random)
     try:
         await asyncio.wait_for(pool.until_ready(), TIMEOUT_S)

@@ -27,6 +27,7 @@ from tests.harness import (
 from tests.process.pool_driver import all_ready, first_audio, only_slot, resumes, start_of_render
 from tests.process.worker_driver import is_gone
 from voice_server.assembly import build_pool, worker_specs
+from voice_server.pool.outfit import Outfit
 from voice_server.pool.process import Guardian
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_leaks")]
@@ -143,7 +144,8 @@ async def test_w17_an_engine_that_does_not_let_go_of_a_cancelled_render_is_repla
 @pytest.mark.parametrize("steps", range(8))
 async def test_w18_a_stop_in_the_middle_of_a_start_leaves_nothing(tone_python: Path, steps: int) -> None:
     config = tone_config(workers=2)
-    pool, guardian = build_pool(config, worker_specs(config, tone_python, 2, []), FAST), Guardian()
+    outfit = Outfit(tuple(worker_specs(config, tone_python, 2, [])))
+    pool, guardian = build_pool(config, outfit, FAST), Guardian()
     pool.start(guardian, asyncio.Semaphore(2), random.random)
     for _ in range(steps):
         await asyncio.sleep(0)

@@ -1,7 +1,8 @@
 """The workers of one backend, and the line in front of them.
 
 Promises: as many ready workers of a device are at work as it has places, the others are spares, and a spare takes the
-place of a lost one at once. A restart goes over the slots one by one and takes nothing from anybody.
+place of a lost one at once. A restart goes over the open slots one by one and takes nothing from anybody, and nor does
+a number of workers that follows what is asked of them: who goes has nothing to do, and comes before who is busy.
 """
 
 from __future__ import annotations
@@ -11,12 +12,17 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Generic, Protocol, TypeVar
 
 from voice_server.core.errors import BackendUnavailable, RestartRunning
+from voice_server.core.limits import ScalingLimits
 from voice_server.core.restart import RestartPolicy
+from voice_server.core.scaling import Crew, Load
 from voice_server.pool.launcher import Launcher
+from voice_server.pool.outfit import Outfit
 from voice_server.pool.rolling import Roll
+from voice_server.pool.scaler import Scaler
 from voice_server.pool.supervisor import SlotStatus, Supervisor, WorkerSpec
 from voice_server.pool.worker import Ending, Worker, WorkerOwner
 from voice_server.wire.messages import Ready, Text
@@ -27,6 +33,8 @@ class Desk(WorkerOwner, Protocol):
 
     @property
     def has_workers(self) -> bool: ...
+
+    def load(self) -> Load: ...
 
     def refuse(self, reason: BackendUnavailable | None) -> None: ...
 
@@ -47,38 +55,44 @@ class _Means:
 
 
 class Pool(Generic[D]):
-    """Starts one supervisor per spec and hands out their workers through `dispatcher`.
+    """Starts a supervisor for each worker of its outfit and hands out their workers through `dispatcher`.
 
     `ready` is the last handshake of a worker: sample rate, voices and capacity are the same for all of them.
     """
 
-    def __init__(self, name: str, specs: Sequence[WorkerSpec], dispatcher: D) -> None:
+    def __init__(self, name: str, outfit: Outfit, dispatcher: D, scaling: ScalingLimits) -> None:
         self.name = name
-        self.specs = specs  # of its slots; a restart that has ended well replaces them
+        self.outfit = outfit  # a restart that has ended well replaces it
         self.dispatcher = dispatcher
         self.ready: Ready | None = None
         self.deaths: Counter[str] = Counter()  # of its workers, by cause
         self.last_roll: Roll | None = None
+        self.scaler = Scaler(self, outfit.bounds, scaling)
         self._means: _Means | None = None
         self._slots: list[Supervisor] = []
         self._leaving: list[Supervisor] = []
+        self._farewells: set[asyncio.Task[None]] = set()
         self._on_duty: set[Supervisor] = set()
         self._changed = asyncio.Event()
 
     def start(self, launcher: Launcher, gate: asyncio.Semaphore, random: Callable[[], float]) -> None:
         self._means = _Means(launcher, gate, random)
-        for spec in self.specs:
+        for spec in self.outfit.standing():
             self.open(spec).start()
+        self.scaler.start()
 
     async def stop(self) -> None:
+        await self.scaler.stop()
         if self.last_roll:
             await self.last_roll.abandon()
+        for farewell in self._farewells:
+            farewell.cancel()
         await asyncio.gather(*(slot.close() for slot in [*self._slots, *self._leaving]))
 
     @property
     def size(self) -> int:
-        """Without spares."""
-        return sum(not spec.is_spare for spec in self.specs)
+        """As many workers as there may be, without spares."""
+        return len(self.outfit.working)
 
     @property
     def slots(self) -> list[SlotStatus]:
@@ -122,12 +136,28 @@ class Pool(Generic[D]):
 
     # Restart
 
-    def restart(self, specs: Sequence[WorkerSpec] | None = None, *, stops_first: bool = False) -> Roll:
-        """Replace one worker after the other, by workers of `specs` if they are to be others. Raises RestartRunning."""
-        if self.last_roll and self.last_roll.is_running:
+    def restart(self, outfit: Outfit | None = None, *, stops_first: bool = False) -> Roll:
+        """Replace one worker after the other; by another outfit only those that it makes different. Raises
+        RestartRunning."""
+        if self.is_restarting:
             raise RestartRunning(f"the workers of {self.name} are being replaced already; wait until that has ended")
-        self.last_roll = Roll(self, self.specs if specs is None else specs, stops_first=stops_first)
+        standing = (outfit or self.outfit).standing({slot.spec.name for slot in self._working})
+        todo = [spec for spec in standing if not outfit or (slot := self.find(spec)) is None or slot.spec != spec]
+        self.last_roll = Roll(self, todo, standing, outfit or self.outfit, stops_first=stops_first)
         return self.last_roll
+
+    @property
+    def is_restarting(self) -> bool:
+        return self.last_roll is not None and self.last_roll.is_running
+
+    def take_up(self, outfit: Outfit) -> None:
+        self.outfit = outfit
+        self.scaler.take_up(outfit.bounds)
+
+    def beside(self, standing: Sequence[WorkerSpec]) -> list[Supervisor]:
+        """The slots that are to go where only these are to stay."""
+        names = {spec.name for spec in standing}
+        return [slot for slot in self._slots if slot.spec.name not in names]
 
     def open(self, spec: WorkerSpec, *, behind: Supervisor | None = None) -> Supervisor:
         """A slot for this spec; it has still to be started."""
@@ -154,30 +184,86 @@ class Pool(Generic[D]):
 
     async def dismiss(self, slot: Supervisor) -> None:
         """It gets nothing more to do. What it has open it finishes, and is stopped."""
+        self._send_off(slot)
+        await self._see_off(slot)
+
+    def _send_off(self, slot: Supervisor) -> None:
         self._slots.remove(slot)
         self._leaving.append(slot)
-        self._on_duty.discard(slot)
+        self._rest(slot)
+        self._fill()
+
+    async def _see_off(self, slot: Supervisor) -> None:
         if worker := slot.worker:
-            self.dispatcher.retire(worker)
-            self._fill()
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(worker.at_rest(), slot.spec.limits.roll_s)
         await slot.close()
         self._leaving.remove(slot)
 
+    # Scaling
+
+    @property
+    def load(self) -> Load:
+        return self.dispatcher.load()
+
+    @property
+    def crew(self) -> Crew:
+        return Crew(len(self._working), len(self._on_duty))
+
+    @property
+    def _working(self) -> list[Supervisor]:
+        """The open slots that make places, whoever fills them."""
+        return [slot for slot in self._slots if not slot.spec.is_spare]
+
+    def grow(self, number: int) -> None:
+        """Open so many more slots. A spare takes the place of a worker that is still loading."""
+        present = {slot.spec.name for slot in [*self._slots, *self._leaving]}
+        for spec in [spec for spec in self.outfit.working if spec.name not in present][:number]:
+            self.open(spec, behind=self._working[-1] if self._working else None).start()
+        self._fill()
+
+    def shrink(self, number: int) -> None:
+        """Dismiss so many slots, or as many as can go: who does not work first, and nobody who has something open."""
+        for slot in islice(iter(self._dispensable, None), number):
+            self._send_off(slot)
+            for idle in self._idle_on(slot.spec.device)[: max(0, -self._places_left(slot.spec.device))]:
+                self._rest(idle)
+            farewell = asyncio.create_task(self._see_off(slot), name=f"farewell of {slot.name}")
+            self._farewells.add(farewell)
+            farewell.add_done_callback(self._farewells.discard)
+
+    def _dispensable(self) -> Supervisor | None:
+        """A slot whose place can go, the latest ones first."""
+        for slot in sorted(self._working[::-1], key=self._on_duty.__contains__):
+            idle = self._idle_on(slot.spec.device)
+            is_at_work = slot in self._on_duty
+            if slot in idle or (not is_at_work and (idle or self._places_left(slot.spec.device) > 0)):
+                return slot
+        return None
+
+    def _idle_on(self, device: str) -> list[Supervisor]:
+        return [slot for slot in self._on_duty if slot.spec.device == device and not slot.status.open_renders]
+
     # Duty
+
+    def _rest(self, slot: Supervisor) -> None:
+        """It gets nothing more to do."""
+        if slot in self._on_duty:
+            self._on_duty.remove(slot)
+            if slot.worker:
+                self.dispatcher.retire(slot.worker)
 
     def _fill(self) -> None:
         """Put spares to work where there are places."""
         for slot in self._slots:
             worker = slot.worker
-            if worker and worker.ready and slot not in self._on_duty and self._has_place(slot.spec.device):
+            if worker and worker.ready and slot not in self._on_duty and self._places_left(slot.spec.device) > 0:
                 self._on_duty.add(slot)
                 self.dispatcher.on_ready(worker, worker.ready)
 
-    def _has_place(self, device: str) -> bool:
-        places = sum(slot.spec.device == device and not slot.spec.is_spare for slot in self._slots)
-        return sum(slot.spec.device == device for slot in self._on_duty) < places
+    def _places_left(self, device: str) -> int:
+        places = sum(slot.spec.device == device for slot in self._working)
+        return places - sum(slot.spec.device == device for slot in self._on_duty)
 
     # SlotOwner
 

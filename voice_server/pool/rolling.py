@@ -1,4 +1,4 @@
-"""A rolling restart: one slot after the other gets a new worker, and nobody who speaks or listens notices.
+"""A rolling restart: one open slot after the other gets a new worker, and nobody who speaks or listens notices.
 
 The new worker is loaded beside the old one, takes its place, and the old one leaves when it has finished what it has
 open. One that does not load leaves everything as it is, and ends the restart. Where a device cannot hold two, the old
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from voice_server.pool.outfit import Outfit
 from voice_server.pool.supervisor import Supervisor, WorkerSpec
 
 _log = logging.getLogger(__name__)
@@ -22,7 +23,6 @@ class Crew(Protocol):
     """The pool, as a restart sees it."""
 
     name: str
-    specs: Sequence[WorkerSpec]
 
     def open(self, spec: WorkerSpec, *, behind: Supervisor | None = None) -> Supervisor: ...
 
@@ -31,6 +31,10 @@ class Crew(Protocol):
     async def settled(self, slot: Supervisor) -> bool: ...
 
     async def dismiss(self, slot: Supervisor) -> None: ...
+
+    def beside(self, standing: Sequence[WorkerSpec]) -> list[Supervisor]: ...
+
+    def take_up(self, outfit: Outfit) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +46,21 @@ class RollStatus:
 
 
 class Roll:
-    """Begins when it is made."""
+    """Begins when it is made: gives each of `specs` a new worker, and leaves no slots but those of `standing`."""
 
-    def __init__(self, crew: Crew, specs: Sequence[WorkerSpec], *, stops_first: bool) -> None:
+    def __init__(
+        self,
+        crew: Crew,
+        specs: Sequence[WorkerSpec],
+        standing: Sequence[WorkerSpec],
+        outfit: Outfit,
+        *,
+        stops_first: bool,
+    ) -> None:
         self._crew = crew
         self._specs = specs
+        self._standing = standing
+        self._outfit = outfit
         self._stops_first = stops_first
         self._replaced = 0
         self._reason = ""
@@ -80,12 +94,11 @@ class Roll:
                 _log.error("the restart of %s has failed, the old workers stay: %s", self._crew.name, self._reason)
                 return
             self._replaced += 1
-        kept = {spec.name for spec in self._specs}
-        for spec in self._crew.specs:
-            if spec.name not in kept and (slot := self._crew.find(spec)):
-                await self._crew.dismiss(slot)
-        self._crew.specs = self._specs
-        _log.warning("the workers of %s were replaced", self._crew.name)
+        for slot in self._crew.beside(self._standing):
+            await self._crew.dismiss(slot)
+        self._crew.take_up(self._outfit)
+        if self._specs:
+            _log.warning("the workers of %s were replaced", self._crew.name)
 
     async def _replace(self, spec: WorkerSpec) -> str:
         """Why it could not be done; "" if it was."""
