@@ -58,6 +58,27 @@ class StreamStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class DecisionStatus:
+    before: int  # workers
+    after: int
+    reason: str
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ScalingStatus:
+    """How many workers there are, spares not counted, and how many there may be; the same number thrice is fixed."""
+
+    workers: int  # open slots, loading ones too
+    min: int
+    max: int
+    wanted: int  # as many as what is needed now takes
+    ups: int  # decisions so far
+    downs: int
+    last: DecisionStatus | None  # None: there was none yet
+
+
+@dataclass(frozen=True, slots=True)
 class BackendStatus:
     name: str
     deadline_misses: int
@@ -66,6 +87,7 @@ class BackendStatus:
     kind: str = "tts"  # it speaks; "stt": it listens, its renders are hearings, and it has no streams
     waiting: int = 0  # hearings in line for a seat
     deaths: Mapping[str, int] = field(default_factory=dict)  # of workers, by one of DEATHS
+    scaling: ScalingStatus | None = None  # None: told by nobody
 
     @property
     def ahead_s(self) -> float:

@@ -6,10 +6,21 @@ Costs nothing until somebody looks. No text of a client is in it.
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from voice_server.core.audio.listening import Listening, NoMeasures
+from voice_server.core.scaling import Decision
 from voice_server.core.scheduling.snapshot import RenderState, StreamState, WorkerState
-from voice_server.core.status import BackendStatus, RenderStatus, StreamStatus, WorkerStatus, stream_state
+from voice_server.core.status import (
+    BackendStatus,
+    DecisionStatus,
+    RenderStatus,
+    ScalingStatus,
+    StreamStatus,
+    WorkerStatus,
+    stream_state,
+)
+from voice_server.pool.pool import Pool
 from voice_server.pool.supervisor import SlotStatus
 from voice_server.stream.backend import Backend
 from voice_server.stream.recogniser import Recogniser
@@ -28,7 +39,14 @@ def _look_listening(recogniser: Recogniser) -> BackendStatus:
     known = WorkerState(name="", capacity=seats, open=[], rtf=None, first_chunk_s=None)
     workers = tuple(_worker(slot, known if slot.state == "ready" else None, []) for slot in pool.slots)
     return BackendStatus(
-        recogniser.name, 0, workers, (), kind=STT, waiting=pool.dispatcher.waiting, deaths=dict(pool.deaths)
+        recogniser.name,
+        0,
+        workers,
+        (),
+        kind=STT,
+        waiting=pool.dispatcher.waiting,
+        deaths=dict(pool.deaths),
+        scaling=_scaling(pool),
     )
 
 
@@ -42,8 +60,32 @@ def _look_speaking(backend: Backend) -> BackendStatus:
     )
     streams = (_stream(backend, stream) for stream in pool.streams)
     return BackendStatus(
-        backend.name, pool.deadline_misses, tuple(workers), tuple(streams), deaths=dict(backend.pool.deaths)
+        backend.name,
+        pool.deadline_misses,
+        tuple(workers),
+        tuple(streams),
+        deaths=dict(backend.pool.deaths),
+        scaling=_scaling(backend.pool),
     )
+
+
+def _scaling(pool: Pool[Any]) -> ScalingStatus:
+    scaler = pool.scaler
+    return ScalingStatus(
+        workers=pool.crew.slots,
+        min=pool.least,
+        max=pool.size,
+        wanted=scaler.wanted or pool.size,
+        ups=scaler.decisions["up"],
+        downs=scaler.decisions["down"],
+        last=_decision(scaler.last),
+    )
+
+
+def _decision(last: Decision | None) -> DecisionStatus | None:
+    if last is None:
+        return None
+    return DecisionStatus(last.before, last.after, last.reason, asyncio.get_running_loop().time() - last.at)
 
 
 def _render(backend: Backend, render: RenderState) -> tuple[str, RenderStatus]:

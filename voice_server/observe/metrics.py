@@ -35,6 +35,11 @@ _BUCKETS = (0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 
 _LONG_BUCKETS = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)  # whole requests, and those of the VoxCPM TTS server
 _LAG_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 _STREAM_STATES = ("speaking", "waiting")
+_BOUNDS = {
+    "min": "Workers that there are at least, without spares.",
+    "max": "Workers that there are at most, without spares.",
+    "wanted": "Workers that what is needed now takes.",
+}
 
 
 class BackendMeasures:
@@ -165,6 +170,10 @@ def _families(backends: Sequence[BackendStatus]) -> list[Metric]:
     renders = _gauge("renders_open", "Renders that workers hold open.")
     speed = _gauge("real_time_factor", "Measured seconds of work per second of audio.", "worker")
     workers = _gauge("workers", "Workers by the state of their slot.", "state")
+    bounds = {name: _gauge(f"workers_{name}", what) for name, what in _BOUNDS.items()}
+    scalings = CounterMetricFamily(
+        "voice_scalings", "Decisions on the number of workers.", labels=["backend", "direction"]
+    )
     streams = _gauge("streams", "Streams that are heard, and streams that wait to be.", "state")
     deaths = CounterMetricFamily("voice_worker_deaths", "Workers that were lost.", labels=["backend", "cause"])
     restarts = CounterMetricFamily("voice_worker_restarts", "Starts after the first.", labels=["backend", "worker"])
@@ -178,9 +187,15 @@ def _families(backends: Sequence[BackendStatus]) -> list[Metric]:
                 speed.add_metric([backend.name, worker.name], worker.real_time_factor)
         for cause in DEATHS:
             deaths.add_metric([backend.name, cause], backend.deaths.get(cause, 0))
+        if scaling := backend.scaling:
+            for name, family in bounds.items():
+                family.add_metric([backend.name], getattr(scaling, name))
+            scalings.add_metric([backend.name, "up"], scaling.ups)
+            scalings.add_metric([backend.name, "down"], scaling.downs)
         _add_counts(workers, backend.name, WORKER_STATES, [worker.state for worker in backend.workers])
         _add_counts(streams, backend.name, _STREAM_STATES, [stream.state for stream in backend.streams])
-    return [missed, ahead, renders, speed, workers, streams, deaths, restarts, *_voxcpm_families(backends)]
+    scaled: list[Metric] = [*bounds.values(), scalings]
+    return [missed, ahead, renders, speed, workers, *scaled, streams, deaths, restarts, *_voxcpm_families(backends)]
 
 
 def _voxcpm_families(backends: Sequence[BackendStatus]) -> list[Metric]:

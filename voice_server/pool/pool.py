@@ -95,6 +95,11 @@ class Pool(Generic[D]):
         return len(self.outfit.working)
 
     @property
+    def least(self) -> int:
+        """As many as there are at any time."""
+        return self.outfit.bounds.min if self.outfit.bounds else self.size
+
+    @property
     def slots(self) -> list[SlotStatus]:
         leaving = [replace(slot.status, state="leaving") for slot in self._leaving]
         return [*(self._status(slot) for slot in self._slots), *leaving]
@@ -234,7 +239,10 @@ class Pool(Generic[D]):
 
     def _dispensable(self) -> Supervisor | None:
         """A slot whose place can go, the latest ones first."""
-        for slot in sorted(self._working[::-1], key=self._on_duty.__contains__):
+        working = self._working
+        working.reverse()
+        working.sort(key=self._on_duty.__contains__)
+        for slot in working:
             idle = self._idle_on(slot.spec.device)
             is_at_work = slot in self._on_duty
             if slot in idle or (not is_at_work and (idle or self._places_left(slot.spec.device) > 0)):

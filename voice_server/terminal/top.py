@@ -63,7 +63,7 @@ def fetch(url: str, token: str) -> ServerStatus:
 def picture(status: ServerStatus) -> RenderableType:
     parts: list[RenderableType] = [_title(status)]
     for backend in status.backends:
-        parts += [Text(), _summary(backend), _indented(_workers(backend))]
+        parts += [Text(), _summary(backend), *_scaling(backend), _indented(_workers(backend))]
         if backend.streams:
             parts.append(_indented(_streams(backend)))
     return Group(*parts)
@@ -108,6 +108,18 @@ def _summary(backend: BackendStatus) -> Text:
         f"{backend.deadline_misses} deadlines missed",
     ]
     return Text.assemble((_clean(backend.name), "bold cyan"), "  ", " · ".join(told))
+
+
+def _scaling(backend: BackendStatus) -> list[Text]:
+    """A line for a number of workers that may change."""
+    scaling = backend.scaling
+    if not scaling or scaling.min == scaling.max:
+        return []
+    text = Text(f"  {scaling.workers} workers of {scaling.min} to {scaling.max}, {scaling.wanted} wanted", "dim")
+    if last := scaling.last:
+        reason = _clean(last.reason)
+        text.append(f" · {last.before} → {last.after} {_duration(last.age_s)} ago: {reason}")
+    return [text]
 
 
 def _workers(backend: BackendStatus) -> Table:
