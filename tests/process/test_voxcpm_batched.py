@@ -189,6 +189,12 @@ def test_memory_that_runs_out_makes_steps_smaller_and_loses_no_sound(model: Batc
     assert set(answer["rows"][3:]) == {2}
 
 
+def test_memory_that_runs_out_while_a_script_is_heard_makes_its_pieces_smaller(two: Batcher) -> None:
+    answer = two.speak(sentence(4), quick(2), most_positions=20)
+    assert_alike(answer)
+    assert 10 <= answer["piece"] <= 20
+
+
 def test_of_more_than_a_step_can_hold_the_most_urgent_speak(two: Batcher) -> None:
     shrinking = [{**quick(2), "due": -9} for _ in range(2)]  # memory for one row: from then on a step has one
     later = [{**quick(2), "begin": 3, "due": -number} for number in range(3)]
@@ -206,4 +212,39 @@ def test_a_row_that_finds_no_memory_alone_fails_alone(two: Batcher) -> None:
 
 def test_memory_returns_to_its_start(two: Batcher) -> None:
     plans = [quick(1, begin=number % 5, lora=("", "calm", "wild")[number % 3]) for number in range(RENDERS)]
-    assert two.speak(*plans, memory=4)["growth"] < 4.0  # MB, where four rounds say 17 MB of samples
+    assert two.speak(*plans, memory=2)["growth"] < 0.5  # MB, where two rounds say 9 MB of samples
+
+
+# Recorded steps, as on a GPU
+
+ASK_THE_DEVICE = {"_local_scalar_dense", "item", "nonzero", "masked_select", "lift_fresh", "equal", "is_nonzero"}
+
+
+def test_rows_in_the_buffers_of_a_recorded_step_sound_as_they_do_alone(model: Batcher) -> None:
+    plans = [{**quick(number), "begin": number} for number in range(4)]
+    answer = model.speak(*plans, recorded="same")
+    assert_alike(answer)
+    assert {1, 2, 3, 4} <= set(answer["rows"])
+    assert answer["calls"]
+
+
+def test_a_recorded_step_never_waits_for_the_device_nor_brings_anything_there(model: Batcher) -> None:
+    names = {name.split(".")[1] for name in model.speak(quick(1), recorded="same")["operations"]}
+    assert names >= {"linear", "index_put_"}
+    assert not names & ASK_THE_DEVICE
+
+
+def test_rows_that_fit_into_no_recorded_step_are_computed_without(two: Batcher) -> None:
+    strange = [quick(1, lora="calm"), quick(1, inference_timesteps=4), quick(1), quick(1)]
+    answer = two.speak(*strange, recorded="same")
+    assert_alike(answer)
+    assert answer["calls"] == 0
+
+
+@pytest.mark.release
+def test_each_bucket_is_traced_once_and_whole_and_gives_what_the_eager_step_gives(model: Batcher) -> None:
+    answer = model.speak(*({**quick(number), "begin": number} for number in range(4)), recorded="traced")
+    assert_alike(answer)
+    assert answer["graphs"] == 3 + 6  # rows; rows and lengths
+    assert answer["later_graphs"] == 0
+    assert answer["calls"]

@@ -7,16 +7,24 @@ turns before it comes} and optionally {"voice", "sample", "transcript"}, {"stop_
 first}. {"most_rows": n} makes memory run out in batches of more than n, once they were taken up to the decoder. The
 answer compares each render with engine torch, where it is alone: the largest difference of a sample; and says what was
 seen of the batches and of what is left of them. {"memory": rounds} speaks the plan so often, and tells the growth.
+
+{"recorded": "same" or "traced"} has steps of up to 4 rows recorded as on a GPU. The first records by calling the same
+Python again, having watched what it does; the second by having torch.compile trace it, whole and for fixed shapes, into
+operations that are then run. The answer tells how often that was called, and traced.
 """
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from voice_server.backends.voxcpm import VoxcpmBackend
 from voice_server.backends.voxcpm.engine import Order
@@ -90,38 +98,106 @@ def difference(heard: Talk, wanted: Talk) -> float | None:
 
 
 class Batches:
-    """Watches the solver of the model, and makes memory run out in it or behind it."""
+    """Watches the steps of an engine, and makes memory run out behind the decoder, or while a script is heard."""
 
-    def __init__(self, backend: VoxcpmBackend) -> None:
+    def __init__(self, engine: Any) -> None:
         self.rows: list[int] = []
-        self.most = sys.maxsize
-        model = backend._engine._model  # type: ignore[attr-defined]
-        solve, listen = model.feat_decoder.solve_euler, model.fsq_layer.forward
+        self.most = self.most_positions = sys.maxsize
+        attempt, fsq = engine._try, engine._model.fsq_layer
+        listen = fsq.forward
 
-        def solved(**given: Any) -> Any:
-            self.rows.append(len(given["x"]))
-            return solve(**given)
+        def attempted(rows: Any) -> Any:
+            self.rows.append(len(rows))
+            return attempt(rows)
 
         def listened(hidden: Any) -> Any:
-            if hidden.shape[1] == 1 and len(hidden) > self.most:
+            if (hidden.shape[1] == 1 and len(hidden) > self.most) or hidden.shape[1] > self.most_positions:
                 raise MemoryError("out of memory, says the test")
             return listen(hidden)
 
-        model.feat_decoder.solve_euler, model.fsq_layer.forward = solved, listened
+        engine._try, fsq.forward = attempted, listened
 
 
-def resident_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+class Recorder:
+    """In place of one for CUDA graphs, where there is no GPU."""
+
+    def __init__(self, traces: bool) -> None:
+        self._traces = traces
+        self.calls = self.graphs = 0
+        self.recorded_graphs = 0  # before the first call
+        self.operations: set[str] = set()
+
+    def __call__(self, work: Any) -> Any:
+        again = self._traced(work) if self._traces else self._watched(work)
+        again()
+        self.recorded_graphs = self.graphs
+
+        def counted() -> Any:
+            self.calls += 1
+            return again()
+
+        return counted
+
+    def _traced(self, work: Any) -> Any:
+        torch._dynamo.config.recompile_limit = 1000  # all buckets are one function to it
+        return torch.compile(work, fullgraph=True, dynamic=False, backend=self._compile)
+
+    def _compile(self, graph: Any, inputs: Any) -> Any:
+        self.graphs += 1
+        return graph.forward
+
+    def _watched(self, work: Any) -> Any:
+        with Operations(self.operations):
+            work()
+        return work
+
+    def told(self) -> dict[str, Any]:
+        graphs = {"graphs": self.recorded_graphs, "later_graphs": self.graphs - self.recorded_graphs}
+        return {"calls": self.calls, **graphs, "operations": sorted(self.operations)}
+
+
+def record(engine: Any, way: str) -> Recorder:
+    recorder = Recorder(traces=way == "traced")
+    capacity, engine.capacity = engine.capacity, 4
+    engine.record(recorder, lambda text: None)
+    engine.capacity = capacity
+    return recorder
+
+
+class Operations(TorchDispatchMode):
+    """The names of all operations that are called."""
+
+    def __init__(self, names: set[str]) -> None:
+        super().__init__()
+        self._names = names
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self._names.add(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+class Mallinfo(ctypes.Structure):
+    """Of glibc. The heap that is in use is the eighth number, what was mapped beside it the fifth."""
+
+    _fields_ = [(f"number_{number}", ctypes.c_size_t) for number in range(10)]
+
+
+def allocated_bytes() -> int:
+    """What the process holds, and not what its allocator keeps for later: that goes up and down by 15 MB."""
+    mallinfo = ctypes.CDLL(None).mallinfo2
+    mallinfo.restype = Mallinfo
+    gc.collect()
+    found = mallinfo()
+    return int(found.number_7 + found.number_4)
 
 
 def growth(backend: VoxcpmBackend, plans: list[dict[str, Any]], rounds: int) -> float:
-    """Of the memory of this process in MB, over as many rounds after as many to get warm."""
+    """Of the memory of this process in MB, over as many rounds after one to get warm."""
+    speak(backend, plans)
+    before = allocated_bytes()
     for _ in range(rounds):
         speak(backend, plans)
-    before = resident_bytes()
-    for _ in range(rounds):
-        speak(backend, plans)
-    return (resident_bytes() - before) / 1e6
+    return (allocated_bytes() - before) / 1e6
 
 
 def left_over(engine: Any) -> float:
@@ -137,10 +213,12 @@ def main() -> None:
     reference = Careless("cpu", engine="torch", renders=1, **known)
     backend = Careless("cpu", engine="batched", renders=renders, **known)
     engine: Any = backend._engine  # type: ignore[attr-defined]
-    batches = Batches(backend)
+    batches = Batches(engine)
     for line in sys.stdin:
         plan = json.loads(line)
         batches.most = plan.get("most_rows", sys.maxsize)
+        batches.most_positions = plan.get("most_positions", sys.maxsize)
+        recorder = record(engine, plan["recorded"]) if "recorded" in plan else None
         batches.rows.clear()
         if "memory" in plan:
             answer: dict[str, Any] = {"growth": growth(backend, plan["renders"], plan["memory"])}
@@ -157,8 +235,11 @@ def main() -> None:
             ]
             answer = {"renders": told}
         together, engine._together = engine._together, engine.capacity
+        piece, engine._piece = engine._piece, 64
         rest = {"rows": batches.rows, "together": together, "free": engine.free, "left_over": left_over(engine)}
-        print(json.dumps({**answer, **rest}), file=results, flush=True)
+        engine._steps = engine._stepper
+        seen = recorder.told() if recorder else {}
+        print(json.dumps({**answer, **rest, **seen, "piece": piece}), file=results, flush=True)
 
 
 if __name__ == "__main__":

@@ -39,9 +39,9 @@ class VoxcpmBackend:
     """The adapter.
 
     `model`: a folder, or an id on the Hugging Face hub. `engine`: torch, batched or nano. `optimize`: compile engine
-    torch; "auto" does so on a GPU (which no other worker may use then). `renders`: open at once; "auto" is 4, if
-    compiled 1, of engine batched what memory holds, of engine nano 16. `loras`: a folder of adapters. `max_voices`: so
-    many are kept in memory.
+    torch (no other worker may use its GPU then), record the steps of engine batched; "auto" does so on a GPU.
+    `renders`: open at once; "auto" is 4, if compiled 1, of engine batched what memory holds, of engine nano 16.
+    `loras`: a folder of adapters. `max_voices`: so many are kept in memory.
     """
 
     def __init__(
@@ -285,7 +285,5 @@ def _build(
 
     shelf = LoraShelf(Path(loras).expanduser()) if loras else None
     if name == "batched":
-        if optimize is True:
-            raise BackendError("bad_config", "engine batched is not compiled: leave out the option `optimize`")
-        return BatchedEngine(folder, device, renders, shelf, report)
+        return BatchedEngine(folder, device, optimize, renders, shelf, report)
     return TorchEngine(folder, device, optimize, renders, shelf, report)

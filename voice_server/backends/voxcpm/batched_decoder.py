@@ -4,6 +4,8 @@ VoxCPM2 decodes with convolutions that remember the end of the chunk before: ups
 one stream, in a table by layer. Here each slot has a row in every entry; before a step the rows of the batch are laid
 into upstream's table, and taken from it afterwards. A stream that begins has zeros, which is what upstream pads with.
 The older models remember nothing: they decode the last three patches again and keep the end.
+
+Upstream computes the weights of a convolution from their direction and length each time; here that is done once.
 """
 
 from __future__ import annotations
@@ -32,6 +34,11 @@ class Decoder(Protocol):
 
 def of(model: Any, slots: int) -> Decoder:
     """The decoder of a loaded model, for so many slots and one that is nobody's."""
+    from torch.nn.utils import remove_weight_norm
+
+    for layer in model.audio_vae.decoder.modules():
+        if hasattr(layer, "weight_g"):
+            remove_weight_norm(layer)
     return (
         StatefulDecoder(model, slots) if hasattr(model.audio_vae, "streaming_decode") else WindowDecoder(model, slots)
     )
@@ -43,10 +50,18 @@ class StatefulDecoder:
     def __init__(self, model: Any, slots: int) -> None:
         import torch
 
-        self._stream = model.audio_vae.streaming_decode().__enter__()  # for the life of the model
-        self._stream.decode_chunk(torch.zeros(1, model.feat_dim, model.patch_size, device=model.device))
-        states = self._stream._states.items()
-        self._kept = {layer: state.new_zeros(slots + 1, *state.shape[1:]) for layer, state in states}
+        vae = model.audio_vae
+        self._vae = vae
+        self._rate = torch.tensor([vae.out_sample_rate], device=model.device, dtype=torch.int32)
+        self._states = vae.streaming_decode().__enter__()._states  # upstream's table, for the life of the model
+        self._decode(torch.zeros(1, model.feat_dim, model.patch_size, device=model.device))
+        self._kept = {layer: state.new_zeros(slots + 1, *state.shape[1:]) for layer, state in self._states.items()}
+        self._states.clear()
+
+    def _decode(self, patches: Tensor) -> Tensor:
+        """As upstream's `decode_chunk`, which would bring the rate to the device again for each chunk."""
+        audio: Tensor = self._vae.decode(patches, self._rate)
+        return audio
 
     def begin(self, slot: int, script: Script) -> int:
         for kept in self._kept.values():
@@ -54,9 +69,11 @@ class StatefulDecoder:
         return 0
 
     def decode(self, patches: Tensor, slots: Tensor, known: int) -> tuple[Tensor, Any]:
-        self._stream._states.update({layer: kept[slots] for layer, kept in self._kept.items()})
-        audio = self._stream.decode_chunk(patches.transpose(1, 2).float())
-        return audio.squeeze(1), dict(self._stream._states)
+        self._states.update({layer: kept[slots] for layer, kept in self._kept.items()})
+        audio = self._decode(patches.transpose(1, 2).float())
+        kept = dict(self._states)
+        self._states.clear()
+        return audio.squeeze(1), kept
 
     def commit(self, slots: Tensor, kept: Any) -> None:
         for layer, state in kept.items():

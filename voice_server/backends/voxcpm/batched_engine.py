@@ -16,6 +16,7 @@ import numpy as np
 
 from voice_server.backends.voxcpm.batched_lm import SlotCache
 from voice_server.backends.voxcpm.batched_loras import RowLoras
+from voice_server.backends.voxcpm.batched_recordings import GraphRecorder, Recordings
 from voice_server.backends.voxcpm.batched_rows import Row, alike, batch_of
 from voice_server.backends.voxcpm.batched_script import write
 from voice_server.backends.voxcpm.batched_step import Stepper
@@ -25,6 +26,7 @@ from voice_server.worker.adapter import BackendError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from voice_server.backends.voxcpm.batched_recordings import Recorder
     from voice_server.backends.voxcpm.engine import Order, Report, Samples, Speech
     from voice_server.backends.voxcpm.loras import LoraShelf
 
@@ -59,22 +61,47 @@ class BatchedEngine(Package):
     deterministic = False  # who else is in a batch changes a render's last bits
 
     def __init__(
-        self, folder: Path, device: str, renders: Literal["auto"] | int, loras: LoraShelf | None, report: Report
+        self,
+        folder: Path,
+        device: str,
+        optimize: Literal["auto"] | bool,
+        renders: Literal["auto"] | int,
+        loras: LoraShelf | None,
+        report: Report,
     ) -> None:
         _check_renders(renders)
+        self._kind = "cuda" if device.startswith("cuda") else "cpu"
+        if optimize is True and self._kind == "cpu":
+            raise BackendError("bad_config", "engine batched is optimized on a GPU only: leave the option out")
         super().__init__(folder, device, compiling=False, loras=loras, report=report)
         _check_noise(self._model)
         bytes_each = sum(SlotCache.bytes_each(lm) for lm in (self._model.base_lm, self._model.residual_lm))
-        self._kind = "cuda" if device.startswith("cuda") else "cpu"
         self.capacity = _fitting(self._kind, bytes_each) if renders == "auto" else renders
         report(f"making room for {self.capacity} renders")
         self._row_loras = RowLoras(self._model, loras) if loras else None
         with _inference():
             self._stepper = Stepper(self._model, self.capacity, self._row_loras)
+        self._steps: Stepper | Recordings = self._stepper
+        self._piece = _PIECE[self._kind]
         self._slots = list(range(self.capacity))
         self._together = self.capacity  # rows in one step
         self._served: Seat | None = None
         print(f"renders open at once: {self.capacity}, with {bytes_each / 1e6:.1f} MB of caches each")
+        if self._kind == "cuda" and optimize:
+            self._record_or(optimize is True, report)
+
+    def record(self, recorder: Recorder, report: Report) -> None:
+        """From now on steps are recorded ones, where they can be. Before the first render."""
+        with _inference():
+            self._steps = Recordings(self._stepper, self.capacity, self.shape.max_length, recorder, report)
+
+    def _record_or(self, fail: bool, report: Report) -> None:
+        try:
+            self.record(GraphRecorder(), report)
+        except Exception as error:
+            if fail:
+                raise BackendError("bad_config", f"optimize is on, but steps cannot be recorded: {error}") from error
+            print(f"steps are not recorded, which makes them slower: {type(error).__name__}: {error}")
 
     @property
     def free(self) -> int:
@@ -147,7 +174,7 @@ class BatchedEngine(Package):
                 self._speak(batch)
 
     def _hear(self, newcomers: Sequence[Row]) -> None:
-        left = _PIECE[self._kind]
+        left = self._piece
         for row in newcomers:
             piece = min(left, row.unheard)
             if not piece:
@@ -155,6 +182,9 @@ class BatchedEngine(Package):
             try:
                 self._stepper.prefill(row.script, row.slot, row.heard, row.heard + piece, row.order.lora)
             except Exception as error:  # noqa: BLE001  # it ends this render; the others go on
+                if _is_lack_of_memory(error) and piece > 1:
+                    self._hear_less(piece // 2)
+                    return
                 row.fail(error)
             else:
                 row.heard += piece
@@ -175,7 +205,7 @@ class BatchedEngine(Package):
 
     def _try(self, rows: Sequence[Row]) -> Exception | None:
         try:
-            audio, stops = self._stepper.step(batch_of(rows))()
+            audio, stops = self._steps.step(batch_of(rows))()
         except Exception as error:  # noqa: BLE001  # it is told to each of the rows
             return error
         for row, chunk, stop in zip(rows, audio.float().numpy(), stops.tolist(), strict=True):
@@ -183,17 +213,26 @@ class BatchedEngine(Package):
         return None
 
     def _shrink(self, rows: int) -> None:
-        import torch
-
         self._together = rows
         print(f"out of memory: from now on at most {rows} renders in one step, the most urgent ones")
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        _give_back_memory()
+
+    def _hear_less(self, positions: int) -> None:
+        self._piece = positions
+        print(f"out of memory: from now on at most {positions} positions of new renders in one step")
+        _give_back_memory()
 
 
 def _place(seat: Seat | None, row: Row | None) -> None:
     if seat is not None:
         seat.row = row
+
+
+def _give_back_memory() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _inference() -> Any:

@@ -10,6 +10,9 @@
 
 What a row brings into the next step lies in tensors by slot, and is written at the very end: a step that fails on its
 way, because memory ran out, can be taken again by fewer rows. Nothing that belongs to a row is drawn or kept here.
+
+`utter` and `listen` never ask the device for a value, nor bring one there, and their shapes follow from the fields of a
+batch that are no tensors: with those fixed they can be recorded (batched_recordings).
 """
 
 from __future__ import annotations
@@ -40,6 +43,19 @@ class Batch:
     length: int  # above all positions
     timesteps: int
     known: int  # patches before this one, of those the decoder looks at
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a step says, before the model has heard it."""
+
+    patches: Tensor  # (rows, frames, features)
+    audio: Tensor  # (rows, samples)
+    stops: Tensor  # (rows,): 1 for those that have no more to say
+    kept: Any  # by the decoder
+
+
+Later = Callable[[], "tuple[Tensor, Tensor]"]  # waits for the audio and the stops of a step, and for no more than that
 
 
 class Stepper:
@@ -77,19 +93,46 @@ class Stepper:
         self._hidden[slot] = torch.stack([heard[0, -1], residual[0, -1]])
         self._before[slot] = script.patches[end - 1]
 
-    def step(self, batch: Batch) -> Callable[[], tuple[Tensor, Tensor]]:
-        """The next patch of every row. What is returned waits for its audio, (rows, samples), and for whether the rows
-        are to stop: the device goes on with the language models meanwhile."""
+    def step(self, batch: Batch) -> Later:
+        """The next patch of every row."""
         with self._with(batch.loras):
-            patches = self._diffuse(batch)
-            audio, kept = self.decoder.decode(patches, batch.slots, batch.known)
-            stops = self._stops(batch)
-            result = read_later(audio, stops)
-            hidden = self._listen(patches, batch)
-        self.decoder.commit(batch.slots, kept)
+            said = self.utter(batch)
+            later = read_later(said.audio, said.stops)
+            hidden = self.listen(said.patches, batch)
+        self.decoder.commit(batch.slots, said.kept)
+        self.commit(batch, said.patches, hidden)
+        return later
+
+    def utter(self, batch: Batch) -> Said:
+        patches = self._diffuse(batch)
+        audio, kept = self.decoder.decode(patches, batch.slots, batch.known)
+        return Said(patches, audio, self._stops(batch), kept)
+
+    def listen(self, patches: Tensor, batch: Batch) -> Tensor:
+        """(rows, 2, width): both language models have heard the new patches."""
+        import torch
+
+        model = self._model
+        places = Places(batch.slots, batch.positions.unsqueeze(1), batch.length)
+        sound = model.enc_to_lm_proj(model.feat_encoder(patches.unsqueeze(1)))
+        heard = model.fsq_layer(advance(model.base_lm, self._base, sound, places))
+        residual = advance(model.residual_lm, self._residual, self._joint(heard, sound), places)
+        return torch.cat([heard, residual], dim=1)
+
+    def commit(self, batch: Batch, patches: Tensor, hidden: Tensor) -> None:
         self._hidden[batch.slots] = hidden
         self._before[batch.slots] = patches
-        return result
+
+    def of_nobody(self, rows: int, length: int, timesteps: int) -> Batch:
+        """Rows of the slot that no render has, for buffers that others are filled into."""
+        import torch
+
+        like = self._before
+        slots = torch.full((rows,), len(like) - 1, device=like.device)
+        noise = like.new_zeros(rows, like.shape[2], like.shape[1])
+        guidance = like.new_ones(rows, 1, 1)
+        known = self.decoder.window - 1
+        return Batch(slots, torch.zeros_like(slots), noise, guidance, ("",) * rows, length, timesteps, known)
 
     def _with(self, loras: Sequence[str]) -> Any:
         return nullcontext() if self._loras is None else self._loras.of(loras)
@@ -119,17 +162,6 @@ class Stepper:
         stops: Tensor = model.stop_head(model.stop_actn(model.stop_proj(heard))).argmax(dim=-1)
         return stops
 
-    def _listen(self, patches: Tensor, batch: Batch) -> Tensor:
-        """(rows, 2, width): both language models have heard the new patches."""
-        import torch
-
-        model = self._model
-        places = Places(batch.slots, batch.positions.unsqueeze(1), batch.length)
-        sound = model.enc_to_lm_proj(model.feat_encoder(patches.unsqueeze(1)))
-        heard = model.fsq_layer(advance(model.base_lm, self._base, sound, places))
-        residual = advance(model.residual_lm, self._residual, self._joint(heard, sound), places)
-        return torch.cat([heard, residual], dim=1)
-
     def _joint(self, heard: Tensor, sound: Tensor) -> Tensor:
         import torch
 
@@ -139,7 +171,7 @@ class Stepper:
         return joint
 
 
-def read_later(audio: Tensor, stops: Tensor) -> Callable[[], tuple[Tensor, Tensor]]:
+def read_later(audio: Tensor, stops: Tensor) -> Later:
     """Begin to copy to the host; the call waits for that, and not for what the device was told to do since."""
     import torch
 
