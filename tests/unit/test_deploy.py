@@ -84,6 +84,31 @@ def test_the_container_s_health_check_is_python_that_can_be_read() -> None:
     compile(code, "healthcheck", "exec")
 
 
+def haproxy_s() -> dict[str, str]:
+    """What stands behind each directive that is there once."""
+    lines = [line.strip() for line in (DEPLOY / "haproxy.cfg").read_text().splitlines()]
+    return {
+        " ".join(line.split()[:2]): " ".join(line.split()[2:]) for line in lines if line and not line.startswith("#")
+    }
+
+
+@pytest.mark.skipif(not shutil.which("haproxy"), reason="haproxy is not installed")
+def test_haproxy_understands_every_line_of_its_configuration() -> None:
+    told = subprocess.run(["haproxy", "-c", "-f", DEPLOY / "haproxy.cfg"], capture_output=True, text=True, timeout=60)
+    assert (told.returncode, "WARNING" in told.stderr) == (0, False), told.stderr
+
+
+def test_haproxy_waits_longer_than_the_gateway_is_ever_silent() -> None:
+    settings, limits = haproxy_s(), Limits()
+    assert float(settings["timeout tunnel"].removesuffix("s")) > 2 * limits.stream.ping_s
+    assert float(settings["timeout server"].removesuffix("m")) * 60 > limits.drain_s + limits.worker.load_s
+    assert int(settings["default-server check"].split()[-1]) < limits.stream.connections
+
+
+def test_haproxy_asks_the_door_that_says_no_during_a_drain() -> None:
+    assert (haproxy_s()["option httpchk"], haproxy_s()["http-check expect"]) == ("GET /ready", "status 200")
+
+
 def test_the_compose_file_builds_that_container_and_keeps_what_it_must() -> None:
     compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
     voice = compose["services"]["voice"]
