@@ -87,7 +87,7 @@ async def measure(rounds: int, sentences: int, turns: int = 3) -> None:
         async with (
             cluster(guardian) as bridge,
             speaking(guardian, python) as local,
-            speaking(RayLauncher(bridge), python) as far,
+            speaking(RayLauncher(bridge, lambda process: None), python) as far,
         ):
             places = {"local": local, "ray": far}
             for _ in range(rounds):

@@ -48,7 +48,7 @@ def on_ray() -> Iterator[None]:
     with _cluster() as address:
         guardian = Guardian()
         bridge = Bridge(address, guardian, os.environ)
-        PLACEMENT.cluster, PLACEMENT.launcher = address, RayLauncher(bridge)
+        PLACEMENT.cluster, PLACEMENT.launcher = address, RayLauncher(bridge, lambda process: None)
         try:
             yield
         finally:

@@ -174,7 +174,7 @@ class Sites:
 
     def start(self, pool: Pool[Any], backend: BackendConfig) -> None:
         if self._bridge and self.is_far(backend):
-            pool.start(RayLauncher(self._bridge), self._far_gate, random.random)
+            pool.start(RayLauncher(self._bridge, pool.vacate), self._far_gate, random.random)
         else:
             pool.start(self._guardian, self._gate, random.random)
 

@@ -16,6 +16,7 @@ import pytest
 
 from tests.cluster.nodes import add_node, ray_cluster
 from tests.harness import Limits, RunningServer, WorkerLimits, eventually, running_server, tone_config
+from voice_server.pool.pool import Pool
 from voice_server.pool.process import Guardian
 from voice_server.pool.remote import Bridge, RayLauncher
 
@@ -97,9 +98,11 @@ def serving(nodes: Nodes, tone_python: Path) -> Serving:
         config = replace(config, env={"CLUSTER_TEST": nodes.mark})
         guardian = Guardian()
         bridge = Bridge(nodes.cluster.address, guardian, os.environ)
-        launcher = RayLauncher(bridge)
+        pools: list[Pool[Any]] = []
+        launcher = RayLauncher(bridge, lambda process: pools[0].vacate(process))
         try:
             async with running_server(config, tone_python, limits=Limits(), launcher=launcher, wait=False) as server:
+                pools.append(server.backend.pool)
                 await all_ready(server)
                 yield server
         finally:

@@ -151,6 +151,14 @@ class ScalingLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class ClusterLimits:
+    """Of the machines beside this one on which workers live."""
+
+    knock_s: float = 3.0  # in which its head has to take a connection: then it can be reached
+    look_s: float = 2.0  # between two looks at whether it is back, and at which nodes are to go
+
+
+@dataclass(frozen=True, slots=True)
 class HearingLimits:
     piece_bytes: int = 32_000  # of audio in one message to a worker, 1 s at 16 kHz: it must fit into a control frame
     backlog_s: float = 30.0  # of audio that no worker has worked on; more is dropped, and the client is told

@@ -1,14 +1,14 @@
 """The gateway's way into a Ray cluster, in a process of its own: `python -m voice_server.pool.bridge FD ADDRESS`.
 
 Ray ends the process that drives it when the head or the node beside it is lost for long, and takes its signals: a
-gateway that did not stand apart would go down with its cluster. This is the only module that knows Ray. It gets one
+gateway that did not stand apart would go down with its cluster. It gets one
 packet for each worker that is to live, with two sockets, and carries what goes through them; it ends with the gateway,
 and its actors with it.
 
     frames   a stream, the other end of the worker's connection
     news     packets. To the gateway: ["stage", words] of the launch, ["pid", pid] or ["failed", words] at its end,
-             ["log", bytes] ["exit", code, words]; the end of the socket is the end of the bridge. To us: ["kill"]
-             ["dump"]; its end gives the worker up.
+             ["log", bytes] ["exit", code, words], ["leaving"] while its node is to go; the end
+             of the socket is the end of the bridge. To us: ["kill"] ["dump"]; its end gives the worker up.
 """
 
 from __future__ import annotations
@@ -18,33 +18,48 @@ import contextlib
 import os
 import socket
 import sys
-from pathlib import Path
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import msgpack
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
+from voice_server.core.limits import ClusterLimits
+from voice_server.pool.cluster import CannotJoin, Cluster, node_of
 from voice_server.pool.far import Far
 
-_PACKAGE = Path(__file__).resolve().parent.parent
 _READ_BYTES = 64 * 1024
 _PACKET_BYTES = 128 * 1024
 _LOG_BYTES = 32 * 1024  # of a packet of news
 _EXIT_FOLLOWS_S = 1.0  # between a kill, or the end of the frames, and the exit that explains it
+_CLUSTER_LIMITS = ClusterLimits()
 
 
 async def run(fd: int, address: str) -> None:
     """Serve the gateway at the socket `fd` until it leaves."""
-    ray.init(address, runtime_env={"py_modules": [str(_PACKAGE)]}, log_to_driver=False, configure_logging=False)
+    cluster = Cluster(address, _CLUSTER_LIMITS)
     control = socket.socket(fileno=fd)
     control.setblocking(False)
-    crossings: set[asyncio.Task[None]] = set()
+    crossings = dict[asyncio.Task[None], _Crossing]()
+    looking = asyncio.create_task(_tell_who_leaves(cluster, crossings))
     while packet := await _next_packet(control):
         told, (frames, news) = packet
-        crossing = asyncio.create_task(_Crossing(frames, news).run(**told))
-        crossings.add(crossing)
-        crossing.add_done_callback(crossings.discard)
+        crossing = _Crossing(frames, news, cluster)
+        running = asyncio.create_task(crossing.run(**told))
+        crossings[running] = crossing
+        running.add_done_callback(crossings.pop)
+    looking.cancel()
+
+
+async def _tell_who_leaves(cluster: Cluster, crossings: Mapping[Any, _Crossing]) -> None:
+    """Until it has left."""
+    while True:
+        await asyncio.sleep(_CLUSTER_LIMITS.look_s)
+        leaving = await cluster.leaving()
+        for crossing in [crossing for crossing in crossings.values() if crossing.node in leaving]:
+            await crossing.tell("leaving")
 
 
 async def _next_packet(control: socket.socket) -> tuple[dict[str, Any], list[socket.socket]] | None:
@@ -62,46 +77,62 @@ async def _next_packet(control: socket.socket) -> tuple[dict[str, Any], list[soc
 class _Crossing:
     """One worker: its actor, and the four streams between it and the gateway."""
 
-    def __init__(self, frames: socket.socket, news: socket.socket) -> None:
+    def __init__(self, frames: socket.socket, news: socket.socket, cluster: Cluster) -> None:
         self._frames, self._news = frames, news
         self._loop = asyncio.get_running_loop()
         self._telling = asyncio.Lock()
+        self._cluster = cluster
         self._actor: Any = None
+        self.node = ""  # on which it lives
         for sock in (frames, news):
             sock.setblocking(False)
 
     async def run(self, launch: list[Any], room: dict[str, Any]) -> None:
-        self._actor = ray.remote(Far).options(max_restarts=0, max_task_retries=0, **room).remote()
         orders = asyncio.create_task(self._obey())
-        life = asyncio.create_task(self._live(launch))
+        life = asyncio.create_task(self._live(launch, room))
         try:
             await asyncio.wait([orders, life], return_when=asyncio.FIRST_COMPLETED)
             _, missing = await asyncio.wait([life], timeout=_EXIT_FOLLOWS_S)
             if missing:
-                await self._tell("exit", 0, "was given up: its node did not answer")
+                await self.tell("exit", 0, "was given up: its node did not answer")
         finally:
             for task in (orders, life):
                 task.cancel()
             await asyncio.gather(orders, life, return_exceptions=True)
-            ray.kill(self._actor)
+            if self._actor:
+                ray.kill(self._actor)
             self._frames.close()
             self._news.close()
 
-    async def _live(self, launch: list[Any]) -> None:
+    async def _live(self, launch: list[Any], room: dict[str, Any]) -> None:
+        if not await self._board(room):
+            return
         life = asyncio.create_task(self._follow())
         pumps: list[asyncio.Task[None]] = []
         try:
-            await self._tell("pid", await self._actor.launch.remote(*launch))
+            await self.tell("pid", await self._actor.launch.remote(*launch))
+            self.node = "" if self._cluster.is_client else await node_of(self._actor)
             pumps += [asyncio.create_task(pump) for pump in (self._up(), self._down())]
             code = await life
             await asyncio.wait(pumps[:1], timeout=_EXIT_FOLLOWS_S)  # all of its frames are told before its end
-            await self._tell("exit", code, "")
+            await self.tell("exit", code, "")
         except RayError as error:
-            await self._tell(*(("exit", 0) if pumps else ("failed",)), _words(error))
+            await self.tell(*(("exit", 0) if pumps else ("failed",)), _words(error))
         finally:
             for task in (life, *pumps):
                 task.cancel()
             await asyncio.gather(life, *pumps, return_exceptions=True)
+
+    async def _board(self, room: dict[str, Any]) -> bool:
+        """Have an actor on the cluster, or tell why there is none. Waits for a head that cannot be reached."""
+        try:
+            await self._cluster.reached(partial(self.tell, "stage"))
+            self._cluster.join()
+        except CannotJoin as problem:
+            await self.tell("failed", str(problem))
+            return False
+        self._actor = ray.remote(Far).options(max_restarts=0, max_task_retries=0, **room).remote()
+        return True
 
     async def _follow(self) -> int:
         """Tell how its launch gets on and what it prints, until it has ended. Its return code."""
@@ -109,9 +140,9 @@ class _Crossing:
         while code is None:
             stage, log, code = await self._actor.news.remote()
             if stage:
-                await self._tell("stage", stage)
+                await self.tell("stage", stage)
             for start in range(0, len(log), _LOG_BYTES):
-                await self._tell("log", log[start : start + _LOG_BYTES])
+                await self.tell("log", log[start : start + _LOG_BYTES])
         return int(code)
 
     async def _up(self) -> None:
@@ -128,11 +159,13 @@ class _Crossing:
         while packet := await self._loop.sock_recv(self._news, _PACKET_BYTES):
             (order,) = msgpack.unpackb(packet)
             if order == "kill":
-                self._actor.kill.remote()
+                if self._actor:
+                    self._actor.kill.remote()
                 return
-            self._actor.dump_stack.remote()
+            if self._actor:
+                self._actor.dump_stack.remote()
 
-    async def _tell(self, *news: Any) -> None:
+    async def tell(self, *news: Any) -> None:
         async with self._telling:
             with contextlib.suppress(OSError):  # the gateway has given it up
                 await self._loop.sock_sendall(self._news, msgpack.packb(news))

@@ -19,7 +19,7 @@ from voice_server.core.errors import BackendUnavailable, RestartRunning
 from voice_server.core.limits import ScalingLimits
 from voice_server.core.restart import RestartPolicy
 from voice_server.core.scaling import Crew, Load
-from voice_server.pool.launcher import Launcher
+from voice_server.pool.launcher import Launcher, Process
 from voice_server.pool.outfit import Outfit
 from voice_server.pool.rolling import Roll
 from voice_server.pool.scaler import Scaler
@@ -151,6 +151,14 @@ class Pool(Generic[D]):
         self.last_roll = Roll(self, todo, standing, outfit or self.outfit, stops_first=stops_first)
         return self.last_roll
 
+    def vacate(self, process: Process) -> None:
+        """The machine of this worker is to go: another one is loaded elsewhere, takes over, and this one leaves. While
+        others are being replaced nothing is done: say it again."""
+        slot = next((slot for slot in self._slots if slot.worker and slot.worker.lives_in(process)), None)
+        if slot and not self.is_restarting:
+            standing = self.outfit.standing({slot.spec.name for slot in self._working})
+            self.last_roll = Roll(self, [slot.spec], standing, self.outfit, stops_first=False)
+
     @property
     def is_restarting(self) -> bool:
         return self.last_roll is not None and self.last_roll.is_running
@@ -186,6 +194,13 @@ class Pool(Generic[D]):
         while slot.status.state in ("waiting", "loading"):
             await self._change()
         return slot.worker is not None
+
+    async def outlived(self, slot: Supervisor, other: Supervisor) -> bool:
+        """Whether the other's worker is lost before this one's has loaded or failed."""
+        worker = other.worker
+        while worker is other.worker and slot.status.state in ("waiting", "loading"):
+            await self._change()
+        return worker is not other.worker
 
     async def dismiss(self, slot: Supervisor) -> None:
         """It gets nothing more to do. What it has open it finishes, and is stopped."""

@@ -23,6 +23,7 @@ from typing import Any
 import msgpack
 
 from voice_server.core.settings import Resources, VenvSpec
+from voice_server.pool.launcher import Process
 from voice_server.pool.process import Command, Exit, Guardian, inherited
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -116,10 +117,11 @@ def bridge_environ(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 class RayLauncher:
-    """Launches what a `FarCommand` says."""
+    """Launches what a `FarCommand` says. `on_leaving` is told, again and again, whose node is to go."""
 
-    def __init__(self, bridge: Bridge) -> None:
+    def __init__(self, bridge: Bridge, on_leaving: Callable[[Process], None]) -> None:
         self._bridge = bridge
+        self._on_leaving = on_leaving
 
     async def launch(
         self,
@@ -133,7 +135,7 @@ class RayLauncher:
         on_stage(f"waits for a node with room: {command.wants}")
         ours, frames = socket.socketpair()
         our_news, news = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        process = FarProcess(ours, our_news, on_log, on_exit, on_stage)
+        process = FarProcess(ours, our_news, on_log, on_exit, on_stage, self._on_leaving)
         try:
             with frames, news:
                 self._bridge.send(msgpack.packb(command.packet), frames, news)
@@ -154,6 +156,7 @@ class FarProcess:
         on_log: Callable[[bytes], None],
         on_exit: Callable[[Exit], None],
         on_stage: Callable[[str], None],
+        on_leaving: Callable[[Process], None],
     ) -> None:
         self.socket = sock
         self.pid = 0  # on its own machine
@@ -163,6 +166,7 @@ class FarProcess:
         self._on_log = on_log
         self._on_exit = on_exit
         self._on_stage = on_stage
+        self._on_leaving = on_leaving
         news.setblocking(False)
         self._loop.add_reader(news, self._hear)
 
@@ -196,6 +200,8 @@ class FarProcess:
             case "stage":
                 if not self.born.done():  # else it has said more itself
                     self._on_stage(told[0])
+            case "leaving":
+                self._on_leaving(self)
             case "pid":
                 self.pid = told[0]
                 self.born.set_result(None)

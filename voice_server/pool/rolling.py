@@ -30,6 +30,8 @@ class Crew(Protocol):
 
     async def settled(self, slot: Supervisor) -> bool: ...
 
+    async def outlived(self, slot: Supervisor, other: Supervisor) -> bool: ...
+
     async def dismiss(self, slot: Supervisor) -> None: ...
 
     def beside(self, standing: Sequence[WorkerSpec]) -> list[Supervisor]: ...
@@ -107,12 +109,16 @@ class Roll:
         if old and self._stops_first:
             await self._crew.dismiss(old)
         new.start()
+        has_left = old is not None and self._stops_first
+        if old and not has_left and await self._crew.outlived(new, old):
+            await self._crew.dismiss(old)  # lost meanwhile: it would fight the new one for the same place
+            has_left = True
         if await self._crew.settled(new):
-            if old and not self._stops_first:
+            if old and not has_left:
                 await self._crew.dismiss(old)
             return ""
         reason = f"{new.name} did not load: {new.status.detail}"
-        if old and self._stops_first:
+        if old and has_left:
             self._crew.open(old.spec, behind=new).start()
         await self._crew.dismiss(new)
         return reason

@@ -105,6 +105,9 @@ class Worker:
     def pid(self) -> int:
         return self._process.pid if self._process else 0
 
+    def lives_in(self, process: Process) -> bool:
+        return self._process is process
+
     @property
     def open_renders(self) -> int:
         return len(self._conversation.open_renders)
