@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
@@ -17,7 +18,17 @@ import websockets
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.wyoming_client import connected, wyoming
-from tests.harness import FAST, RunningServer, ask, eventually, read_answer, running_server, say, tone_config
+from tests.harness import (
+    FAST,
+    TIMEOUT_S,
+    RunningServer,
+    ask,
+    eventually,
+    read_answer,
+    running_server,
+    say,
+    tone_config,
+)
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_leaks")]
 
@@ -193,6 +204,59 @@ async def test_who_is_refused_is_counted_with_the_reason(tone_python: Path) -> N
             await websockets.connect(f"{server.ws}/stream-tokens")
         ended = server.house.metrics.traffic.ended
     assert ended["none", "401", "unauthorized"] == 2
+
+
+CARTESIA = {
+    "transcript": "Hi.",
+    "model_id": "tone",
+    "voice": {"mode": "id", "id": "tone"},
+    "output_format": {"container": "raw", "encoding": "pcm_s16le", "sample_rate": 1},
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "code"),
+    [
+        ("/v1/audio/speech", {"input": "Hi.", "model": "tone", "voice": "nobody"}, 400, "unknown_voice"),
+        ("/v1/captions", {"input": "", "model": "tone", "voice": "tone"}, 400, "empty_text"),
+        ("/v1/text-to-speech/{voice}", {"text": "Hi."}, 404, "unknown_voice"),
+        ("/v1/text-to-speech/{voice}/stream", {"text": "Hi."}, 404, "unknown_voice"),
+        ("/tts/bytes", CARTESIA, 400, "unknown_format"),
+        ("/v1/speak", {}, 400, "bad_message"),
+        ("/tts", {"text": "Hi.", "voice": "nobody"}, 404, "unknown_voice"),
+    ],
+)
+async def test_whatever_a_door_tells_its_client_its_errors_are_counted_by_our_code(
+    tone_python: Path, path: str, body: dict[str, Any], status: int, code: str
+) -> None:
+    async with served(tone_python) as server:
+        async with httpx.AsyncClient() as client:
+            await client.post(f"{server.http}{path.format(voice='nobody')}", json=body)
+        ended = server.house.metrics.traffic.ended
+    assert list(ended) == [(f"POST {path}", str(status), code)]
+
+
+@pytest.mark.parametrize(
+    ("path", "close_code", "code"),
+    [
+        ("/stream-tokens?backend=other", "1008", "unknown_backend"),
+        ("/stream?text=Hi.&voice=nobody", "1008", "unknown_voice"),
+        ("/v1/text-to-speech/tone/stream-input", "1008", "idle_timeout"),
+        ("/tts/websocket", "1008", "idle_timeout"),
+        ("/v1/speak", "1008", "idle_timeout"),
+    ],
+)
+async def test_a_socket_that_an_error_ends_is_counted_by_its_code(
+    tone_python: Path, path: str, close_code: str, code: str
+) -> None:
+    limits = replace(FAST, stream=replace(FAST.stream, idle_s=0.2))
+    idle = "?inactivity_timeout=1" if "stream-input" in path else ""
+    async with served(tone_python, limits=limits) as server:
+        async with websockets.connect(f"{server.ws}{path}{idle}") as ws:
+            await asyncio.wait_for(ws.wait_closed(), TIMEOUT_S)
+        ended = server.house.metrics.traffic.ended
+        await eventually(lambda: bool(ended), "it is counted")
+    assert [(status, told) for _, status, told in ended] == [(close_code, code)]
 
 
 async def test_a_client_that_is_cut_off_is_counted_with_the_reason(tone_python: Path) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import websockets
 
 from tests.e2e.test_operations import line_of, lines, scrape
-from tests.harness import eventually, running_server, say, tone_config
+from tests.harness import FAST, TIMEOUT_S, eventually, running_server, say, tone_config
 from tests.process.hearing_driver import RATE, beeps, listening, pitch_config, words
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_leaks")]
@@ -57,3 +59,14 @@ async def test_who_hangs_up_is_told_as_left(tone_python: Path, caplog: pytest.Lo
                 await say(ws, START)
                 await eventually(lambda: recogniser.pool.slots[0].open_renders == 1, "it has a seat")
             assert (await line_of(caplog))["state"] == "left"
+
+
+async def test_a_silent_socket_is_counted_as_idle(tone_python: Path) -> None:
+    limits = replace(FAST, stream=replace(FAST.stream, idle_s=0.2))
+    async with listening(tone_python, pitch_config()) as recogniser:
+        async with running_server(tone_config(), tone_python, limits=limits, recognisers=[recogniser]) as server:
+            async with websockets.connect(f"{server.ws}/transcribe") as ws:
+                await asyncio.wait_for(ws.wait_closed(), TIMEOUT_S)
+            ended = server.house.metrics.traffic.ended
+            await eventually(lambda: bool(ended), "it is counted")
+    assert list(ended) == [("WS /transcribe", "1008", "idle_timeout")]

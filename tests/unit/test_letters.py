@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from voice_server.core.errors import SlowClient
+from voice_server.core.errors import GoingAway, SlowClient
 from voice_server.gateway.letters import Letters
 
 pytestmark = pytest.mark.anyio
@@ -28,7 +28,7 @@ class SlowSocket:
 
 
 def letters_of(socket: Any, send_s: float = 10.0) -> Letters:
-    return Letters(socket, send_s=send_s, unread=3)
+    return Letters(socket, lambda error: error.code, send_s=send_s, unread=3)
 
 
 async def test_what_waits_is_replaced_by_what_came_later_and_the_order_stays() -> None:
@@ -37,13 +37,13 @@ async def test_what_waits_is_replaced_by_what_came_later_and_the_order_stays() -
     letters.put("partial 1", key="a")
     letters.put("other", key="b")
     letters.put("partial 2", key="a")
-    letters.end("final", 1000)
+    letters.part(GoingAway("we close"))
     letters.put("too late")
     for _ in range(3):
         socket.may_send.release()
     await letters.run()
-    assert socket.sent == ["partial 2", "other", "final"]
-    assert socket.closed == 1000
+    assert socket.sent == ["partial 2", "other", "going_away"]
+    assert socket.closed == 1012
 
 
 async def test_who_reads_nothing_is_found_out() -> None:

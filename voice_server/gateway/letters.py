@@ -7,16 +7,21 @@ messages and no older ones; one that does not read at all is cut off.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 from starlette.websockets import WebSocket
 
-from voice_server.core.errors import SlowClient
+from voice_server.core.errors import SlowClient, VoiceError
+from voice_server.gateway.sockets import POLICY_VIOLATION
+from voice_server.logs import note
 
 
 class Letters:
-    def __init__(self, websocket: WebSocket, *, send_s: float, unread: int) -> None:
+    """`words` makes the last message to a client out of the error that ends it."""
+
+    def __init__(self, websocket: WebSocket, words: Callable[[VoiceError], str], *, send_s: float, unread: int) -> None:
         self._websocket = websocket
+        self._words = words
         self._send_s = send_s
         self._unread = unread
         self._waiting: dict[Hashable, str] = {}
@@ -31,11 +36,12 @@ class Letters:
             self._waiting[object() if key is None else key] = text
             self._news.set()
 
-    def end(self, text: str, code: int) -> None:
+    def part(self, error: VoiceError) -> None:
         """The last one: the socket is closed behind it."""
-        self.put(text)
         if self._close_code is None:
-            self._close_code = code
+            note(error)
+            self.put(self._words(error))
+            self._close_code = error.close_code or POLICY_VIOLATION
 
     async def room(self) -> None:
         """Until few wait: a client whose mistakes cause them, and who reads none, would fill the memory."""

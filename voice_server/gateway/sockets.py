@@ -9,6 +9,9 @@ from typing import Protocol
 from starlette.requests import HTTPConnection
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from voice_server.core.errors import VoiceError
+from voice_server.logs import note
+
 NORMAL_CLOSURE = 1000
 POLICY_VIOLATION = 1008
 ABORT = "voice_server.abort"  # the ASGI extensions that gateway/server.py puts into the scope
@@ -34,6 +37,12 @@ async def say_and_close(websocket: WebSocket, text: str, code: int) -> None:
     with contextlib.suppress(WebSocketDisconnect):
         await websocket.send_text(text)
         await websocket.close(code)
+
+
+async def refuse_and_close(websocket: WebSocket, error: VoiceError, text: str) -> None:
+    """The same where an error is the end, which is counted by its code."""
+    note(error)
+    await say_and_close(websocket, text, error.close_code or POLICY_VIOLATION)
 
 
 def abort(connection: HTTPConnection) -> None:

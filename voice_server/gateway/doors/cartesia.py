@@ -11,7 +11,7 @@ import uuid
 from dataclasses import dataclass
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from voice_server.core.doors import cartesia_protocol as protocol
@@ -23,11 +23,11 @@ from voice_server.gateway.audio_bodies import Bare, compressed
 from voice_server.gateway.bodies import read_body
 from voice_server.gateway.house import House
 from voice_server.gateway.openapi import told
-from voice_server.gateway.security import client_of
+from voice_server.gateway.security import client_of, refusal
 from voice_server.gateway.sockets import abort
 from voice_server.gateway.speech import Wanted
 from voice_server.gateway.streamed_speech import Body, StreamedSpeech
-from voice_server.gateway.visits import Visit, until_ready
+from voice_server.gateway.visits import Speaking, Visit, until_ready
 from voice_server.stream.backend import Backend
 from voice_server.stream.outbox import Outbox
 from voice_server.stream.stream import StreamSettings
@@ -37,7 +37,7 @@ _LIMITS = CartesiaLimits()
 
 
 def refuse(error: VoiceError) -> Response:
-    return JSONResponse(protocol.error_body(error), error.http_status, error.retry_headers)
+    return refusal(error, protocol.error_body(error))
 
 
 def _wanted(message: Generate, backend: Backend) -> Wanted:
@@ -60,7 +60,7 @@ async def websocket_speech(websocket: WebSocket) -> None:
     await websocket.accept()
     host = _Host(websocket, house, backend)
     try:
-        await Visit(websocket, house, host.outbox, host).run()
+        await Visit(websocket, house, Speaking(websocket, host.outbox, host)).run()
     finally:
         await host.leave()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.websockets import WebSocket
 
 from voice_server.core.doors import deepgram_protocol as protocol
@@ -15,10 +15,10 @@ from voice_server.gateway.bodies import read_body
 from voice_server.gateway.house import House
 from voice_server.gateway.openapi import told
 from voice_server.gateway.requests import request_id
-from voice_server.gateway.security import client_of
+from voice_server.gateway.security import client_of, refusal
 from voice_server.gateway.speech import Wanted
 from voice_server.gateway.streamed_speech import Body, StreamedSpeech
-from voice_server.gateway.visits import Visit, until_ready
+from voice_server.gateway.visits import Speaking, Visit, until_ready
 from voice_server.stream.backend import Backend
 from voice_server.stream.outbox import Outbox
 from voice_server.stream.stream import Stream, StreamSettings
@@ -32,7 +32,7 @@ _QUERY = {
 
 
 def refuse(error: VoiceError) -> Response:
-    return JSONResponse(protocol.error_body(error, request_id()), error.http_status, error.retry_headers)
+    return refusal(error, protocol.error_body(error, request_id()))
 
 
 async def _backend_of(query: Query, house: House) -> tuple[Backend, str]:
@@ -64,7 +64,8 @@ async def speak_stream(websocket: WebSocket) -> None:
             stream.set_options(protocol.options_of(query, backend.config.opts))
             await websocket.accept()
             await websocket.send_text(protocol.metadata(request_id(), backend.resolve_voice(voice)))
-            await Visit(websocket, house, outbox, _Host(websocket, house, stream, sound)).run()
+            host = _Host(websocket, house, stream, sound)
+            await Visit(websocket, house, Speaking(websocket, outbox, host)).run()
         finally:
             stream.close()
     except VoiceError as error:  # as an HTTP status: clients show it

@@ -23,7 +23,7 @@ from voice_server.gateway.doors.elevenlabs_audio import Output
 from voice_server.gateway.doors.elevenlabs_http import backend_of, refuse
 from voice_server.gateway.house import House
 from voice_server.gateway.security import client_of
-from voice_server.gateway.sockets import NORMAL_CLOSURE, POLICY_VIOLATION, abort, say_and_close
+from voice_server.gateway.sockets import NORMAL_CLOSURE, abort, refuse_and_close
 from voice_server.stream.backend import Backend
 from voice_server.stream.stream import StreamSettings
 from voice_server.stream.talk import Talk
@@ -177,8 +177,7 @@ class _Client:
             context.talk.leave()
         await asyncio.gather(*self._tasks)  # nothing may be sent behind the close
         if error:
-            code = error.close_code or POLICY_VIOLATION
-            await say_and_close(self._websocket, protocol.error_message(error, None), code)
+            await refuse_and_close(self._websocket, error, protocol.error_message(error, None))
         else:
             with contextlib.suppress(WebSocketDisconnect):
                 await self._websocket.close(NORMAL_CLOSURE)

@@ -18,7 +18,7 @@ from voice_server.gateway.bodies import read_body
 from voice_server.gateway.doors.elevenlabs_audio import encoder_of, is_slow, whole_file
 from voice_server.gateway.house import House
 from voice_server.gateway.openapi import told
-from voice_server.gateway.security import client_of
+from voice_server.gateway.security import client_of, refusal
 from voice_server.gateway.speech import Wanted, audio_of, collect, until_gone
 from voice_server.gateway.streamed_speech import Body, StreamedSpeech
 from voice_server.stream.backend import Backend
@@ -32,7 +32,7 @@ _QUERY = {"output_format": "a codec and a sample rate, as in pcm_24000 or mp3_44
 
 
 def refuse(error: VoiceError) -> Response:
-    return JSONResponse(protocol.error_body(error), status_code=error.http_status, headers=error.retry_headers)
+    return refusal(error, protocol.error_body(error))
 
 
 def backend_of(house: House, model: str | None) -> Backend:

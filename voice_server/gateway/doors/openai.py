@@ -20,7 +20,7 @@ from voice_server.gateway.bodies import read_body
 from voice_server.gateway.encoders import CONTENT_TYPES, Encoder, content_type, encode_whole, encoder, is_costly
 from voice_server.gateway.house import House
 from voice_server.gateway.openapi import told
-from voice_server.gateway.security import client_of
+from voice_server.gateway.security import client_of, refusal
 from voice_server.gateway.speech import Wanted, audio_of, collect, until_gone
 from voice_server.gateway.streamed_speech import StreamedSpeech
 from voice_server.gateway.visits import until_ready
@@ -85,7 +85,8 @@ def _listeners(house: House) -> list[str]:
 
 
 def refuse(error: VoiceError) -> Response:
-    return JSONResponse(protocol.error_body(error), protocol.status_of(error), protocol.error_headers(error))
+    status, headers = protocol.status_of(error), protocol.error_headers(error)
+    return refusal(error, protocol.error_body(error), status=status, headers=headers)
 
 
 async def _answer(request: Request, asked: protocol.SpeechRequest, house: House) -> Response | StreamedSpeech:

@@ -13,9 +13,9 @@ from voice_server.core.errors import VoiceError
 from voice_server.core.events import AnswerDone, AudioChunk, Event, Problem, StreamReady, Told
 from voice_server.gateway.house import House
 from voice_server.gateway.security import client_of, key_name_of
-from voice_server.gateway.sockets import POLICY_VIOLATION, say_and_close, send_at_once, tethered
+from voice_server.gateway.sockets import POLICY_VIOLATION, refuse_and_close, send_at_once, tethered
 from voice_server.gateway.tethers import Tether, elsewhere
-from voice_server.gateway.visits import Visit
+from voice_server.gateway.visits import Speaking, Visit
 from voice_server.stream.dialogue import Dialogue
 from voice_server.stream.outbox import Outbox
 from voice_server.stream.stream import Stream, StreamSettings
@@ -35,7 +35,7 @@ async def stream_tokens(websocket: WebSocket) -> None:
     try:
         await _converse(websocket, house)
     except VoiceError as error:  # there is no dialogue
-        await say_and_close(websocket, _text_of(error), error.close_code or POLICY_VIOLATION)
+        await refuse_and_close(websocket, error, _text_of(error))
     except WebSocketDisconnect:
         pass
 
@@ -99,7 +99,7 @@ async def _hold(websocket: WebSocket, house: House, tether: Tether, claim: Claim
 async def _visit(websocket: WebSocket, house: House, dialogue: Dialogue, tape: Tape | None = None) -> None:
     host = _Host(websocket, house, dialogue, tape)
     dialogue.outbox.send_at_once = host.say_at_once
-    await Visit(websocket, house, dialogue.outbox, host).run()
+    await Visit(websocket, house, Speaking(websocket, dialogue.outbox, host)).run()
 
 
 def _text_of(error: VoiceError) -> str:

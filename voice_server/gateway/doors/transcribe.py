@@ -6,24 +6,19 @@ socket, whatever becomes of that: no worker listens for somebody who left.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket
 
 from voice_server.core.doors import transcribe_protocol as protocol
 from voice_server.core.doors.transcribe_protocol import AudioChunk, Format, Start, StartSession, Stop, StopSession
 from voice_server.core.errors import (
     BackendUnavailable,
     BadMessage,
-    GoingAway,
-    IdleTimeout,
     Overloaded,
-    SlowClient,
     UnknownSession,
     VoiceError,
 )
@@ -31,8 +26,7 @@ from voice_server.core.text.hearing import HearingDone, HearingEvent, HearingPro
 from voice_server.gateway.house import House
 from voice_server.gateway.letters import Letters
 from voice_server.gateway.security import error_response
-from voice_server.gateway.sockets import POLICY_VIOLATION, abort
-from voice_server.gateway.visits import until_ready
+from voice_server.gateway.visits import Visit, until_ready
 from voice_server.stream.hearing import Hearing, HearingSettings
 from voice_server.stream.recogniser import Recogniser
 
@@ -50,9 +44,9 @@ async def transcribe(websocket: WebSocket) -> None:
         return
     await websocket.accept()
     limits = house.limits
-    letters = Letters(websocket, send_s=limits.stream.send_s, unread=limits.transcribe.unread)
+    letters = Letters(websocket, protocol.error, send_s=limits.stream.send_s, unread=limits.transcribe.unread)
     letters.put(protocol.ready(recogniser.name, recogniser.languages, round(time.time() * 1000)))
-    await _Call(websocket, house, letters, _Sessions(house, letters, recogniser)).run()
+    await Visit(websocket, house, _Listening(letters, _Sessions(house, letters, recogniser))).run()
 
 
 @dataclass(slots=True, eq=False)
@@ -198,60 +192,35 @@ def _finish(session: _Session) -> None:
         session.hearing.finish()
 
 
-class _Call:
-    """One socket: read all the time, let go when it is idle, asked to leave at a shutdown. Implements house.Guest."""
+@dataclass(frozen=True, slots=True)
+class _Listening:
+    """Implements visits.Stay: an open session is not enough to stay, where nothing is said in it. It keeps a worker."""
 
-    def __init__(self, websocket: WebSocket, house: House, letters: Letters, sessions: _Sessions) -> None:
-        self._websocket = websocket
-        self._house = house
-        self._letters = letters
-        self._sessions = sessions
-        self._loop = asyncio.get_running_loop()
-        self._heard_at = self._loop.time()
-        self._idle_timer = self._loop.call_later(house.limits.stream.idle_s, self._watch_idle)
-
-    async def run(self) -> None:
-        self._house.guests.add(self)
-        reader = asyncio.create_task(self._read())
-        try:
-            await self._letters.run()
-        except SlowClient:
-            abort(self._websocket)
-        except WebSocketDisconnect:
-            pass
-        finally:
-            self._house.guests.discard(self)
-            self._idle_timer.cancel()
-            self._sessions.close()
-            reader.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await reader
+    letters: Letters
+    sessions: _Sessions
 
     @property
     def is_busy(self) -> bool:
-        return bool(self._sessions.open)
+        return bool(self.sessions.open)
 
-    def go_away(self) -> None:
-        self._part(GoingAway("the server is shutting down; connect again"))
+    @property
+    def is_awaiting(self) -> bool:
+        return self.sessions.is_waiting
 
-    def _part(self, error: VoiceError) -> None:
-        self._letters.end(protocol.error(error), error.close_code or POLICY_VIOLATION)
+    def hear(self, data: str | bytes) -> None:
+        self.sessions.take(data)
 
-    async def _read(self) -> None:
+    async def room(self) -> None:
+        await self.letters.room()
+
+    async def write(self) -> None:
         try:
-            while (message := await self._websocket.receive())["type"] != "websocket.disconnect":
-                self._heard_at = self._loop.time()
-                data = message.get("bytes")
-                self._sessions.take(message.get("text") or "" if data is None else data)
-                await self._letters.room()
-        finally:  # also after a mistake of ours: nobody may wait for ever on a socket that is not read
-            self._letters.leave()
+            await self.letters.run()
+        finally:
+            self.sessions.close()
 
-    def _watch_idle(self) -> None:
-        """Also with a session open, that nothing is said in: it keeps a worker from others."""
-        idle_s = self._house.limits.stream.idle_s
-        left_s = self._heard_at + idle_s - self._loop.time()
-        if left_s <= 0 and not self._sessions.is_waiting:
-            self._part(IdleTimeout(f"nothing was said for {idle_s:g} s"))
-        else:
-            self._idle_timer = self._loop.call_later(left_s if left_s > 0 else idle_s, self._watch_idle)
+    def part(self, error: VoiceError) -> None:
+        self.letters.part(error)
+
+    def leave(self) -> None:
+        self.letters.leave()

@@ -28,6 +28,7 @@ from voice_server.gateway.openapi import told
 from voice_server.gateway.speech import unless_gone
 from voice_server.gateway.uploads import Upload, UploadRules, check_announced, read_upload, take_seat
 from voice_server.gateway.visits import until_ready
+from voice_server.logs import note
 from voice_server.pool.decoding import check_header
 from voice_server.stream.recogniser import Recogniser
 
@@ -144,6 +145,7 @@ class _StreamedText:
                 if not has_begun:
                     await openai.refuse(error)(scope, receive, send)
                     return
+                note(error)
                 last = protocol.error_event(openai_protocol.error_body(error))
                 await send({"type": "http.response.body", "body": last, "more_body": True})
         await send({"type": "http.response.body", "body": b""})

@@ -34,7 +34,7 @@ from voice_server.gateway.encoders import encode_whole
 from voice_server.gateway.file_hearing import heard_whole
 from voice_server.gateway.house import House
 from voice_server.gateway.openapi import told
-from voice_server.gateway.security import client_of
+from voice_server.gateway.security import client_of, refusal
 from voice_server.gateway.speech import Wanted, audio_of, collect, unless_gone, until_cancelled
 from voice_server.gateway.uploads import Upload, UploadRules, check_announced, read_upload, seat
 from voice_server.gateway.visits import until_ready
@@ -132,7 +132,7 @@ async def preview(request: Request) -> Response:
 
 
 def refuse(error: VoiceError) -> Response:
-    return JSONResponse(protocol.error_body(error), error.http_status, openai_protocol.error_headers(error))
+    return refusal(error, protocol.error_body(error), headers=openai_protocol.error_headers(error))
 
 
 async def file_of(sample: Sample) -> FileResponse:

@@ -18,7 +18,7 @@ from voice_server.gateway.bodies import read_body
 from voice_server.gateway.house import House
 from voice_server.gateway.openapi import told
 from voice_server.gateway.security import client_of, error_response
-from voice_server.gateway.sockets import NORMAL_CLOSURE, POLICY_VIOLATION, abort, say_and_close, until_left
+from voice_server.gateway.sockets import NORMAL_CLOSURE, abort, refuse_and_close, say_and_close, until_left
 from voice_server.gateway.speech import Wanted, audio_of, collect, speak, until_gone
 from voice_server.stream.backend import Backend
 from voice_server.stream.stream import StreamSettings
@@ -62,7 +62,7 @@ async def stream_text(websocket: WebSocket) -> None:
     except SlowClient:
         abort(websocket)
     except VoiceError as error:
-        await say_and_close(websocket, _problem(error), error.close_code or POLICY_VIOLATION)
+        await refuse_and_close(websocket, error, _problem(error))
     except WebSocketDisconnect:
         pass
 
