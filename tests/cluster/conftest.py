@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,10 +15,12 @@ import psutil
 import pytest
 
 from tests.cluster.nodes import add_node, ray_cluster
-from tests.harness import Limits, RunningServer, WorkerLimits, eventually, running_server, tone_config
+from tests.harness import NO_VOICES, RunningServer, eventually, running_server, tone_config
+from voice_server.core.limits import Limits, WorkerLimits
 from voice_server.pool.pool import Pool
 from voice_server.pool.process import Guardian
 from voice_server.pool.remote import Bridge, RayLauncher
+from voice_server.voices import VoiceStore
 
 START_S = 90.0  # of nodes, actors and their workers, on a machine that has other things to do
 LASTING = replace(WorkerLimits(), backoff_first_s=0.1, backoff_max_s=0.5, crash_loop_starts=1000)
@@ -92,17 +94,27 @@ Serving = Callable[..., AbstractAsyncContextManager[RunningServer]]
 @pytest.fixture
 def serving(nodes: Nodes, tone_python: Path) -> Serving:
     @asynccontextmanager
-    async def run(workers: int = 2, **options: Any) -> AsyncIterator[RunningServer]:
-        """A gateway, all workers of which live on nodes."""
+    async def run(
+        workers: int = 2,
+        *,
+        voices: VoiceStore = NO_VOICES,
+        changes: Mapping[str, Any] | None = None,
+        wait: bool = True,
+        **options: Any,
+    ) -> AsyncIterator[RunningServer]:
+        """A gateway, all workers of which live on nodes; with `changes` to the configuration of its backend."""
         config = tone_config(workers=workers, limits=LASTING, **options)
-        config = replace(config, env={"CLUSTER_TEST": nodes.mark})
+        config = replace(config, env={"CLUSTER_TEST": nodes.mark}, **(changes or {}))
         guardian = Guardian()
         bridge = Bridge(nodes.cluster.address, guardian, os.environ)
         pools: list[Pool[Any]] = []
         launcher = RayLauncher(bridge, lambda process: pools[0].vacate(process))
         try:
-            async with running_server(config, tone_python, limits=Limits(), launcher=launcher, wait=False) as server:
-                pools.append(server.backend.pool)
+            async with running_server(
+                config, tone_python, limits=Limits(), launcher=launcher, wait=False, voices=voices
+            ) as server:
+                if wait:
+                    pools.append(server.backend.pool)
                 await all_ready(server)
                 yield server
         finally:

@@ -289,6 +289,21 @@ class VenvLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class ParcelLimits:
+    """Of the files that travel to the nodes of a cluster."""
+
+    file_bytes: int = 512 * 2**20  # of one, which is held in memory on its way: a LoRA adapter of rank 128 has 250 MB
+    beside: int = 64  # modules beside an adapter's file: a folder of more is a project, no adapter
+    known: int = 4096  # files whose hash is remembered while they stay as they are
+    offered_bytes: int = 2**30  # kept where nodes fetch them; what was offered before is offered anew when it is asked for
+    node_bytes: int = 8 * 2**30  # on each node, with what was learned of them; those used last stay
+    node_s: float = 30 * 24 * 3600.0  # on a node without being used
+    fetch_s: float = 60.0  # until the files of a render are on its node; then it is rendered elsewhere
+    life_s: float = 1.0  # between two signs of life of a render that waits for its files
+    look_s: float = 5.0  # between two looks at whether samples were taken away: then nodes remove them, too
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     text: TextLimits = TextLimits()
     stream: StreamLimits = StreamLimits()

@@ -2,8 +2,8 @@
 
 Ray ends the process that drives it when the head or the node beside it is lost for long, and takes its signals: a
 gateway that did not stand apart would go down with its cluster. It gets one
-packet for each worker that is to live, with two sockets, and carries what goes through them; it ends with the gateway,
-and its actors with it.
+packet for each worker that is to live, with two sockets, and carries what goes through them, and the files that this
+names; it ends with the gateway, and its actors with it.
 
     frames   a stream, the other end of the worker's connection
     news     packets. To the gateway: ["stage", words] of the launch, ["pid", pid] or ["failed", words] at its end,
@@ -18,22 +18,28 @@ import contextlib
 import os
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import msgpack
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
-from voice_server.core.limits import ClusterLimits
+from voice_server.core.limits import ClusterLimits, ParcelLimits
 from voice_server.pool.cluster import CannotJoin, Cluster, node_of
+from voice_server.pool.courier import Courier, Freight, Undelivered
 from voice_server.pool.far import Far
+from voice_server.pool.parcels import Addresses, Landing, Offers
+from voice_server.pool.upward import Upward
+from voice_server.wire.frames import FrameDecoder
 
 _READ_BYTES = 64 * 1024
 _PACKET_BYTES = 128 * 1024
 _LOG_BYTES = 32 * 1024  # of a packet of news
 _EXIT_FOLLOWS_S = 1.0  # between a kill, or the end of the frames, and the exit that explains it
+_LIMITS = ParcelLimits()
 _CLUSTER_LIMITS = ClusterLimits()
 
 
@@ -42,15 +48,33 @@ async def run(fd: int, address: str) -> None:
     cluster = Cluster(address, _CLUSTER_LIMITS)
     control = socket.socket(fileno=fd)
     control.setblocking(False)
-    crossings = dict[asyncio.Task[None], _Crossing]()
-    looking = asyncio.create_task(_tell_who_leaves(cluster, crossings))
+    offers, crossings = Offers(_put, _LIMITS), dict[asyncio.Task[None], _Crossing]()
+    looking = asyncio.create_task(_forget_the_vanished(offers, crossings))
+    watching = asyncio.create_task(_tell_who_leaves(cluster, crossings))
     while packet := await _next_packet(control):
         told, (frames, news) = packet
-        crossing = _Crossing(frames, news, cluster)
+        crossing = _Crossing(frames, news, offers, cluster)
         running = asyncio.create_task(crossing.run(**told))
         crossings[running] = crossing
         running.add_done_callback(crossings.pop)
     looking.cancel()
+    watching.cancel()
+
+
+def _put(content: bytes) -> Any:
+    try:
+        return ray.put(content)
+    except RayError as error:
+        raise Undelivered(f"the cluster takes no file: {error}") from error
+
+
+async def _forget_the_vanished(offers: Offers[Any], crossings: Mapping[Any, _Crossing]) -> None:
+    """A recording that is taken away here is nobody's voice there any more."""
+    while True:
+        await asyncio.sleep(_LIMITS.look_s)
+        if digests := await asyncio.to_thread(offers.vanished):
+            for crossing in crossings.values():
+                crossing.forget(digests)
 
 
 async def _tell_who_leaves(cluster: Cluster, crossings: Mapping[Any, _Crossing]) -> None:
@@ -77,8 +101,9 @@ async def _next_packet(control: socket.socket) -> tuple[dict[str, Any], list[soc
 class _Crossing:
     """One worker: its actor, and the four streams between it and the gateway."""
 
-    def __init__(self, frames: socket.socket, news: socket.socket, cluster: Cluster) -> None:
+    def __init__(self, frames: socket.socket, news: socket.socket, offers: Offers[Any], cluster: Cluster) -> None:
         self._frames, self._news = frames, news
+        self._offers = offers
         self._loop = asyncio.get_running_loop()
         self._telling = asyncio.Lock()
         self._cluster = cluster
@@ -87,9 +112,9 @@ class _Crossing:
         for sock in (frames, news):
             sock.setblocking(False)
 
-    async def run(self, launch: list[Any], room: dict[str, Any]) -> None:
+    async def run(self, launch: list[Any], room: dict[str, Any], base: str) -> None:
         orders = asyncio.create_task(self._obey())
-        life = asyncio.create_task(self._live(launch, room))
+        life = asyncio.create_task(self._live(launch, room, Path(base)))
         try:
             await asyncio.wait([orders, life], return_when=asyncio.FIRST_COMPLETED)
             _, missing = await asyncio.wait([life], timeout=_EXIT_FOLLOWS_S)
@@ -104,15 +129,22 @@ class _Crossing:
             self._frames.close()
             self._news.close()
 
-    async def _live(self, launch: list[Any], room: dict[str, Any]) -> None:
+    def forget(self, digests: list[str]) -> None:
+        if self._actor:
+            self._actor.forget.remote(digests)
+
+    async def _live(self, launch: list[Any], room: dict[str, Any], base: Path) -> None:
         if not await self._board(room):
             return
         life = asyncio.create_task(self._follow())
         pumps: list[asyncio.Task[None]] = []
         try:
-            await self.tell("pid", await self._actor.launch.remote(*launch))
+            pid, *landing = await self._actor.launch.remote(*launch)
+            await self.tell("pid", pid)
             self.node = "" if self._cluster.is_client else await node_of(self._actor)
-            pumps += [asyncio.create_task(pump) for pump in (self._up(), self._down())]
+            upward = Upward(partial(self._loop.sock_sendall, self._frames))
+            courier = self._courier(Addresses(base, Landing(*landing), _LIMITS), upward)
+            pumps += [asyncio.create_task(pump) for pump in (self._up(upward), self._down(courier))]
             code = await life
             await asyncio.wait(pumps[:1], timeout=_EXIT_FOLLOWS_S)  # all of its frames are told before its end
             await self.tell("exit", code, "")
@@ -145,14 +177,31 @@ class _Crossing:
                 await self.tell("log", log[start : start + _LOG_BYTES])
         return int(code)
 
-    async def _up(self) -> None:
+    async def _up(self, upward: Upward) -> None:
         """One piece is under way at a time: who does not read stops the worker, as at home."""
         while data := await self._actor.read.remote():
-            await self._loop.sock_sendall(self._frames, data)
+            await upward.carry(data)
 
-    async def _down(self) -> None:
-        while data := await self._loop.sock_recv(self._frames, _READ_BYTES):
-            await self._actor.write.remote(data)
+    async def _down(self, courier: Courier) -> None:
+        decoder = FrameDecoder()
+        try:
+            while data := await self._loop.sock_recv(self._frames, _READ_BYTES):
+                await courier.tell(decoder.feed(data))
+        finally:
+            courier.close()
+
+    def _courier(self, addresses: Addresses, upward: Upward) -> Courier:
+        return Courier(addresses, self._offers, _LIMITS, send=self._write, bring=self._bring, say=upward.say)
+
+    async def _write(self, frames: bytes) -> None:
+        with contextlib.suppress(RayError):  # its end is told elsewhere
+            await self._actor.write.remote(frames)
+
+    async def _bring(self, freight: Sequence[Freight]) -> None:
+        try:
+            await self._actor.bring.remote(freight)
+        except RayError as error:
+            raise Undelivered(f"its files did not get to the node: {_words(error)}") from error
 
     async def _obey(self) -> None:
         """Returns when the worker is to be no more."""

@@ -11,11 +11,13 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from voice_server.core.limits import ParcelLimits
 from voice_server.core.settings import VenvSpec
+from voice_server.pool.depot import Depot
 from voice_server.pool.process import Command, Exit, Guardian, WorkerProcess, inherited
 from voice_server.venvs import VenvStore, default_home
 
@@ -35,11 +37,15 @@ class Far:
         self._exit: Exit | None = None
         self._told = asyncio.Event()
         self._process: WorkerProcess | None = None
+        self._depot: Depot | None = None
 
-    async def launch(self, backend: str, venv: Mapping[str, Any], script: Sequence[str], env: Mapping[str, str]) -> int:
-        """Start `script`, whose file lies in our package, with the python of the backend's environment. The pid.
+    async def launch(
+        self, backend: str, venv: Mapping[str, Any], script: Sequence[str], env: Mapping[str, str]
+    ) -> tuple[int, str, str]:
+        """Start `script`, whose file lies in our package, with the python of the backend's environment.
 
-        Raises VenvBuildFailed, or OSError when there is nothing to execute.
+        Its pid, and where its parcels are: the shelf and the tray. Raises VenvBuildFailed, or OSError when there is
+        nothing to execute or no room on the disk.
         """
         loop = asyncio.get_running_loop()
         self._on_stage(f"starts on {socket.gethostname()}")
@@ -48,11 +54,22 @@ class Far:
             loop.call_soon_threadsafe(self._on_build, line)
 
         python = await asyncio.to_thread(VenvStore().build, backend, VenvSpec(**venv), report)
+        self._depot = depot = await asyncio.to_thread(Depot, default_home(os.environ).absolute(), ParcelLimits())
         argv = (str(python), "-I", str(_PACKAGE / script[0]), *script[1:])
         command = Command(argv, worker_environ(os.environ) | dict(env))
         self._process = await self._guardian.launch(command, self._on_log, self._on_exit, self._on_stage)
         self._reader, self._writer = await asyncio.open_unix_connection(sock=self._process.socket, limit=_READ_BYTES)
-        return self._process.pid
+        return self._process.pid, depot.landing.shelf, depot.landing.tray
+
+    async def bring(self, parcels: Sequence[tuple[str, str, Awaitable[bytes]]]) -> None:
+        """Have these on the shelf and in the tray: the name of each, its place, and its content. Raises OSError."""
+        assert self._depot is not None
+        for name, place, content in parcels:
+            await self._depot.bring(name, place, content)
+
+    async def forget(self, digests: Sequence[str]) -> None:
+        if self._depot:
+            await asyncio.to_thread(self._depot.forget, digests)
 
     async def read(self) -> bytes:
         """What the worker has said, as soon as there is something; b"" at its end."""
@@ -68,7 +85,7 @@ class Far:
             await self._writer.drain()
 
     async def news(self) -> tuple[str, bytes, int | None]:
-        """What its launch is at, what it has printed, and its return code when it has ended; as soon as there is some."""
+        """What its launch is at, what it has printed, and its return code at its end; as soon as there is any."""
         await self._told.wait()
         self._told.clear()
         stage, log = self._stage, bytes(self._log)
@@ -99,6 +116,8 @@ class Far:
 
     def _on_exit(self, exit: Exit) -> None:
         self._exit = exit
+        if self._depot:
+            self._depot.close()
         self._told.set()
 
 

@@ -44,7 +44,8 @@ class FarCommand(Command):
     def packet(self) -> dict[str, Any]:
         """For the bridge."""
         venv = asdict(self.venv) | {"path": str(self.venv.path) if self.venv.path else None}
-        return {"launch": [self.backend, venv, self.argv, self.env], "room": _room(self.resources, self.gpus)}
+        launch, room = [self.backend, venv, self.argv, self.env], _room(self.resources, self.gpus)
+        return {"launch": launch, "room": room, "base": os.getcwd()}
 
     @property
     def wants(self) -> str:
