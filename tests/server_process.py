@@ -59,7 +59,8 @@ class ServerProcess:
             return error.code, json.load(error)
 
     def wait_ready(self) -> None:
-        wait_until(lambda: self.get("/ready")[0] == 200, "the server is ready")
+        patience_s = 5 * TIMEOUT_S if PLACEMENT.cluster else TIMEOUT_S
+        wait_until(lambda: self.get("/ready")[0] == 200, "the server is ready", patience_s)
 
     def workers(self) -> list[psutil.Process]:
         """The worker processes, without the guardian."""
@@ -84,7 +85,7 @@ class ServerProcess:
 
 @contextmanager
 def server_process(
-    folder: Path, *flags: str, workers: int = 1, by: Sequence[str] = (), **options: Any
+    folder: Path, *flags: str, workers: int | dict[str, int] = 1, by: Sequence[str] = (), **options: Any
 ) -> Iterator[ServerProcess]:
     """A server with the tone backend and these constructor options, on a free port; `by`: a command that runs it."""
     backend = {"adapter": "voice_server.backends.tone:ToneBackend", "workers": workers, "options": options}

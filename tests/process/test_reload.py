@@ -90,6 +90,38 @@ def test_the_number_of_workers_and_spares_may_grow_and_shrink(tmp_path: Path) ->
         assert len(server.workers()) == 1
 
 
+def scaling(server: ServerProcess) -> dict[str, Any]:
+    told = server.get("/status")[1]["backends"][0]["scaling"]
+    assert isinstance(told, dict)
+    return told
+
+
+def test_other_bounds_are_taken_up_and_touch_nobody_within_them(tmp_path: Path) -> None:
+    with server_process(tmp_path) as server:
+        server.wait_ready()
+        before = pids(server)
+        change(tmp_path, workers={"min": 2, "max": 4})
+        reload(server)
+        told = scaling(server)
+        assert (told["workers"], told["min"], told["max"]) == (2, 2, 4)
+        assert before < pids(server)
+        before = pids(server)
+        change(tmp_path, workers={"min": 1, "max": 3})
+        reload(server)
+        assert (scaling(server)["max"], pids(server)) == (3, before)
+        change(tmp_path, workers={"min": 1, "max": 1})
+        reload(server)
+        assert len(pids(server)) == 1
+        assert pids(server) < before
+
+
+def test_a_pool_size_that_the_operator_asked_for_fixes_the_number(tmp_path: Path) -> None:
+    with server_process(tmp_path, "--pool-size", "2", workers={"min": 1, "max": 4}) as server:
+        server.wait_ready()
+        told = scaling(server)
+        assert (told["workers"], told["min"], told["max"]) == (2, 2, 2)
+
+
 def test_what_no_worker_is_made_of_changes_without_a_new_one(tmp_path: Path) -> None:
     with server_process(tmp_path) as server:
         server.wait_ready()
