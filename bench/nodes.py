@@ -72,22 +72,19 @@ class SimulatedWorker:
     def _step(self) -> None:
         if self._is_stepping or self._is_dead or not self._open:
             return
-        render = self._most_urgent()
         self._is_stepping = True
+        render = self._most_urgent()
         if render.left_s < NOTHING_S:
             self._timeline.after(0.0, self._end, render)
-        else:
-            audio_s = min(self._engine.chunk_s, render.left_s)
-            self._timeline.after(self._work_s(render, audio_s), self._chunk, render, audio_s)
+            return
+        engine, audio_s = self._engine, min(self._engine.chunk_s, render.left_s)
+        first_s = engine.first_chunk_s if render.is_fresh else 0.0
+        self._timeline.after(first_s + engine.step_s + engine.rtf * audio_s, self._chunk, render, audio_s)
 
     def _most_urgent(self) -> _Open:
-        if len(self._open) == 1:  # most often: half of the time that a step takes is saved
+        if len(self._open) == 1:  # most often: it halves what a step costs the simulation
             return next(iter(self._open.values()))
         return min(self._open.values(), key=lambda one: one.due_at)
-
-    def _work_s(self, render: _Open, audio_s: float) -> float:
-        first_s = self._engine.first_chunk_s if render.is_fresh else 0.0
-        return first_s + self._engine.step_s + self._engine.rtf * audio_s
 
     def _chunk(self, render: _Open, audio_s: float) -> None:
         if self._is_dead:

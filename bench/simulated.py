@@ -30,7 +30,7 @@ class _Stream:
     head: int = 0  # the sentence that is being heard
     given_s: float = 0.0  # of it
     held_s: dict[int, float] = field(default_factory=dict)  # by sentence: audio that is not its turn
-    skip_s: dict[int, float] = field(default_factory=dict)  # by sentence: audio that its listener has already
+    skip_s: dict[int, float] = field(default_factory=dict)  # of the head, while it is rendered again: what was heard
     ended: set[int] = field(default_factory=set)
     attempts: dict[int, int] = field(default_factory=dict)  # by sentence
 
@@ -42,28 +42,36 @@ class _Stream:
     def is_complete(self) -> bool:
         return self.head == len(self.chars)
 
-    def push(self, sentence: int, audio_s: float) -> None:
-        if has_s := self.skip_s.get(sentence):
-            skipped_s = min(has_s, audio_s)
-            self.skip_s[sentence] -= skipped_s
-            audio_s -= skipped_s
+    def push(self, sentence: int, audio_s: float) -> float:
+        """How much audio may be heard now."""
+        if self.skip_s:
+            audio_s -= self._skipped(sentence, audio_s)
+        if sentence == self.head:
+            self.given_s += audio_s
+            return audio_s
         self.held_s[sentence] = self.held_s.get(sentence, 0.0) + audio_s
+        return 0.0
 
-    def take(self) -> float:
-        """All audio whose turn it is."""
-        taken_s = self.held_s.pop(self.head, 0.0)
-        self.given_s += taken_s
+    def end(self, sentence: int) -> float:
+        """How much audio of those after it may be heard now."""
+        self.ended.add(sentence)
+        freed_s = 0.0
         while self.head in self.ended:
-            self.ended.discard(self.head)
             self.head += 1
             self.given_s = self.held_s.pop(self.head, 0.0)
-            taken_s += self.given_s
-        return taken_s if taken_s > NOTHING_S else 0.0
+            freed_s += self.given_s
+        return freed_s
+
+    def _skipped(self, sentence: int, audio_s: float) -> float:
+        skipped_s = min(self.skip_s.get(sentence, 0.0), audio_s)
+        self.skip_s[sentence] = self.skip_s.get(sentence, 0.0) - skipped_s
+        return skipped_s
 
     def restart(self, sentence: int) -> None:
         """Another render begins with its first word: what was given cannot be taken back."""
         self.held_s.pop(sentence, None)
-        self.skip_s[sentence] = self.given_s if sentence == self.head else 0.0
+        if sentence == self.head:
+            self.skip_s = {sentence: self.given_s}
 
 
 class SimulatedGateway:
@@ -138,9 +146,11 @@ class SimulatedGateway:
     def on_audio(self, render_id: int, audio_s: float) -> None:
         given = self._renders[render_id]
         self.scheduler.rendered(render_id, audio_s, self._timeline.now)
-        self._streams[given.stream].push(given.sentence, audio_s)
-        self._deliver(given.stream)
-        self._pump()
+        stream = self._streams[given.stream]
+        if (heard_s := stream.push(given.sentence, audio_s)) > NOTHING_S:
+            self._deliver(given.stream, stream, heard_s)
+        if self._waiting:
+            self._pump()
 
     def on_done(self, render_id: int) -> None:
         ended = self._renders.pop(render_id)
@@ -173,17 +183,14 @@ class SimulatedGateway:
     def _end(self, stream: int, sentence: int) -> None:
         """Who has got the whole answer leaves when it is heard."""
         spoken = self._streams[stream]
-        spoken.ended.add(sentence)
-        self._deliver(stream)
+        if (heard_s := spoken.end(sentence)) > NOTHING_S:
+            self._deliver(stream, spoken, heard_s)
         if spoken.is_complete:
             spoken.listener.is_done = True
             self._timeline.at(spoken.listener.playhead.runs_out_at, self._leave, stream)
 
-    def _deliver(self, stream: int) -> None:
-        listened = self._streams[stream]
-        now, audio_s = self._timeline.now, listened.take()
-        if not audio_s:
-            return
+    def _deliver(self, stream: int, listened: _Stream, audio_s: float) -> None:
+        now = self._timeline.now
         self.scheduler.delivered(stream, audio_s, sum(listened.held_s.values()), now)
         for render_id, due_at in self.scheduler.corrections(stream, now):
             worker = self._workers[self._renders[render_id].worker]

@@ -79,6 +79,6 @@ class Way:
 
     def send(self, size: float, action: Action, *arguments: Any) -> None:
         """`size` in bytes; what is small beside audio has none."""
-        sent_at = self._wire.sent_at(size, self._timeline.now)
+        sent_at = self._wire.sent_at(size, self._timeline.now) if size else self._timeline.now
         self._latest = max(self._latest, sent_at + next(self._latencies))
         self._timeline.at(self._latest, action, *arguments)
