@@ -1,4 +1,4 @@
-"""Engine batched as clients meet it: four of them at one worker, one that leaves, and a worker that is killed."""
+"""Engine batched as clients meet it: four at one worker, one that leaves, one in a hurry, and a worker killed."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 import websockets
@@ -19,6 +21,7 @@ from tests.harness import Answer, RunningServer, ask, eventually, read_answer, r
 from tests.process.pool_driver import all_ready, first_audio, start_of_render
 from voice_server.config import load_config
 from voice_server.core.limits import Limits
+from voice_server.core.settings import BackendConfig
 
 pytestmark = pytest.mark.anyio
 
@@ -34,16 +37,35 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+# As after memory ran out with two renders in a step.
+NARROW = """
+from voice_server.backends.voxcpm import VoxcpmBackend
+
+class Narrow(VoxcpmBackend):
+    def __init__(self, device, **options):
+        super().__init__(device, **options)
+        self._engine._shrink(1)
+"""
+
+
 @pytest.fixture(scope="module")
-async def server(
-    anyio_backend: str, voxcpm_python: Path, voxcpm_models: Path, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[RunningServer]:
+def config(voxcpm_models: Path, tmp_path_factory: pytest.TempPathFactory) -> BackendConfig:
     """VoxCPM2, one worker."""
     backends = load_config(None).backends
     options = {"model": str(voxcpm_models / "2"), "engine": "batched", "renders": 8}
     env = {"VOICE_SERVER_CACHE": str(tmp_path_factory.mktemp("cache"))}
-    config = replace(backends["voxcpm-cpu"], options=options, opts=backends["voxcpm"].opts, env=env, workers=1)
-    async with running_server(config, voxcpm_python, limits=Limits(), wait=False) as server:
+    return replace(backends["voxcpm-cpu"], options=options, opts=backends["voxcpm"].opts, env=env, workers=1)
+
+
+@pytest.fixture(scope="module")
+async def server(anyio_backend: str, voxcpm_python: Path, config: BackendConfig) -> AsyncIterator[RunningServer]:
+    async with served(config, voxcpm_python) as server:
+        yield server
+
+
+@asynccontextmanager
+async def served(config: BackendConfig, python: Path) -> AsyncIterator[RunningServer]:
+    async with running_server(config, python, limits=Limits(), wait=False) as server:
         await all_ready(server.backend, without=0, timeout_s=LOAD_S)
         yield server
 
@@ -94,3 +116,21 @@ async def test_a_worker_killed_in_mid_sentence_loses_nobody_a_sound(server: Runn
         rest = await asyncio.wait_for(read_answer(ws), PATIENCE_S)
     assert len(heard + rest.audio) == len(alone) == len((await other).audio)
     assert [told["exact"] for told in rest.of_type("resumed")] == [False]
+
+
+async def test_where_a_step_has_no_room_for_all_who_listens_goes_before_who_wants_a_file(
+    voxcpm_python: Path, config: BackendConfig, tmp_path: Path
+) -> None:
+    adapter = tmp_path / "narrow.py"
+    adapter.write_text(NARROW)
+    async with (
+        served(replace(config, adapter=f"{adapter}:Narrow"), voxcpm_python) as server,
+        httpx.AsyncClient(base_url=server.http, timeout=PATIENCE_S) as client,
+    ):
+        wanted = {"text": HELLO, "opts": {"seed": 1, "min_len": 50}}
+        file = asyncio.create_task(client.post("/tts", json=wanted))
+        await eventually(lambda: bool(server.backend.pool.dispatcher.snapshot().renders), "the file is begun")
+        answer = await tell(server, 2, 6)
+        assert not file.done()
+        assert answer.audio
+        assert len((await file).content) > 8 * 2 * 48_000  # bytes: it is complete, 8.3 s
