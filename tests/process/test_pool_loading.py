@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from itertools import pairwise
+from math import ceil
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.harness import FAST_WORKER, ask, eventually, running_pool, running_server, tone_bytes, tone_config
@@ -144,6 +146,19 @@ async def test_w13_a_broken_backend_refuses_at_once(tone_python: Path, tmp_path:
     assert (answer.codes, answer.audio) == (["backend_unavailable"], b"")
     assert answer.messages[-1] == {"type": "done"}
     assert refused_after_s < 1
+
+
+async def test_w13_who_is_refused_is_told_when_a_broken_backend_is_tried_again(
+    tone_python: Path, tmp_path: Path
+) -> None:
+    config = failing_while(tmp_path / "fault", ONE_TRY)
+    async with running_server(config, tone_python, wait=False) as server:
+        await is_in_state(server.backend, "broken")
+        (error,) = (await ask(server.ws, HELLO)).of_type("error")
+        async with httpx.AsyncClient() as client:
+            refused = await client.post(f"{server.http}/tts", json={"text": "Hello there."})
+    assert refused.status_code == 503
+    assert 1 < int(refused.headers["retry-after"]) <= ceil(error["retry_after_s"]) <= ONE_TRY.probe_s
 
 
 async def test_w13_whoever_waits_is_refused_when_the_backend_breaks(tone_python: Path, tmp_path: Path) -> None:

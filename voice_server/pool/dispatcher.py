@@ -81,7 +81,7 @@ class Dispatcher:
         self._sinks: dict[tuple[int, int], RenderSink] = {}  # of waiting sentences
         self._renders: dict[int, _Render] = {}  # open ones that somebody still wants
         self._next_stream = 1
-        self._refusal: BackendUnavailable | None = None
+        self._refusal: Callable[[], BackendUnavailable] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     # Streams
@@ -163,7 +163,7 @@ class Dispatcher:
     def has_idle_worker(self) -> bool:
         return self._scheduler.has_idle_worker
 
-    def refuse(self, reason: BackendUnavailable | None) -> None:
+    def refuse(self, reason: Callable[[], BackendUnavailable] | None) -> None:
         """No worker will come soon: tell everyone who waits, and everyone who comes. None: they are welcome again."""
         self._refusal = reason
         self._pump()
@@ -228,7 +228,7 @@ class Dispatcher:
         for assignment in self._scheduler.assign(now):
             self._start(assignment)
         if self._refusal and not self._workers:
-            self._refuse_waiting(self._refusal)
+            self._refuse_waiting(self._refusal())
         if self._sinks and self._timer is None:
             self._timer = self._loop.call_later(self._limits.look_s, self._look_again)
 

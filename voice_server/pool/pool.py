@@ -36,7 +36,7 @@ class Desk(WorkerOwner, Protocol):
 
     def load(self) -> Load: ...
 
-    def refuse(self, reason: BackendUnavailable | None) -> None: ...
+    def refuse(self, reason: Callable[[], BackendUnavailable] | None) -> None: ...
 
     def retire(self, worker: Worker) -> None:
         """It gets nothing more to do; what it has open goes on."""
@@ -137,7 +137,9 @@ class Pool(Generic[D]):
         return not any(slot.status.may_recover for slot in self._slots)
 
     def _unavailable(self) -> BackendUnavailable:
-        return BackendUnavailable(f"backend {self.name} cannot speak now; GET /ready or `doctor` says why")
+        told = f"backend {self.name} cannot speak now; GET /ready or `doctor` says why"
+        known = [slot.ready_in_s for slot in self._slots if slot.ready_in_s is not None]
+        return BackendUnavailable(told, retry_after_s=min(known, default=None))
 
     # Restart
 
@@ -292,7 +294,7 @@ class Pool(Generic[D]):
 
     def on_slot_changed(self) -> None:
         """Turn people away as soon as the last slot is out of order."""
-        self.dispatcher.refuse(self._unavailable() if self._is_hopeless else None)
+        self.dispatcher.refuse(self._unavailable if self._is_hopeless else None)
         self._changed.set()
 
     def on_ready(self, worker: Worker, ready: Ready) -> None:

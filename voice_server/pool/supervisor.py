@@ -73,6 +73,8 @@ class Supervisor:
         self._state = "waiting"
         self._reason = ""
         self._starts = 0
+        self._starts_at = 0.0  # the latest start, or the next one
+        self._load_s = 0.0  # that the latest load took which ended well
         self._worker: Worker | None = None
         self._settled = asyncio.Event()  # the worker is ready or lost
         self._task: asyncio.Task[None] | None = None
@@ -105,6 +107,11 @@ class Supervisor:
         pid, renders = (worker.pid, worker.open_renders) if worker else (0, 0)
         return SlotStatus(self.name, self._state, detail, pid, renders, max(0, self._starts - 1))
 
+    @property
+    def ready_in_s(self) -> float | None:
+        """Until the probe of a slot that is out of order could have ended well."""
+        return max(0.0, self._starts_at + self._load_s - self._loop.time()) if self._state == "broken" else None
+
     async def _run(self) -> None:
         try:
             delay_s = await self._live_once()
@@ -133,7 +140,8 @@ class Supervisor:
 
     async def _start(self) -> Worker | None:
         self._settled.clear()
-        self._policy.started(self._loop.time())
+        self._starts_at = self._loop.time()
+        self._policy.started(self._starts_at)
         self._starts += 1
         self._worker = worker = Worker(self.name, self.spec.load, self.spec.limits, self)
         try:
@@ -148,6 +156,7 @@ class Supervisor:
     def _next_delay(self) -> float:
         self._worker = None
         restart = self._policy.died(self._loop.time())
+        self._starts_at = self._loop.time() + restart.delay_s
         self._enter("broken" if restart.broken else "restarting")
         _log.warning("%s %s; next start in %.1f s", self.name, self._reason, restart.delay_s)
         return restart.delay_s
@@ -165,6 +174,7 @@ class Supervisor:
 
     def on_ready(self, worker: Worker, ready: Ready) -> None:
         self._policy.ready(self._loop.time())
+        self._load_s = self._loop.time() - self._starts_at
         self._reason = ""
         self._settled.set()
         self._enter("ready")

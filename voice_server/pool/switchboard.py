@@ -7,6 +7,7 @@ hearing is told and may ask for another seat; what has to be said again is its o
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -76,7 +77,7 @@ class Switchboard:
         self._line: deque[_Waiting] = deque()
         self._seated: dict[int, HearingSink] = {}  # by render, those that somebody still wants
         self._next_render = 1
-        self._refusal: BackendUnavailable | None = None
+        self._refusal: Callable[[], BackendUnavailable] | None = None
 
     # Hearings
 
@@ -115,7 +116,7 @@ class Switchboard:
         """It gets no more hearings; those it has go on."""
         self._desks[worker.name].seats = 0
 
-    def refuse(self, reason: BackendUnavailable | None) -> None:
+    def refuse(self, reason: Callable[[], BackendUnavailable] | None) -> None:
         """No worker will come soon: tell everyone who waits, and everyone who comes. None: they are welcome again."""
         self._refusal = reason
         self._seat_all()
@@ -160,7 +161,7 @@ class Switchboard:
         if self._refusal and not self.has_workers:
             refused, self._line = self._line, deque()
             for waiting in refused:
-                waiting.sink.on_refused(self._refusal)
+                waiting.sink.on_refused(self._refusal())
 
     def _freest(self) -> _Desk | None:
         desk = max(self._desks.values(), key=lambda desk: desk.seats - len(desk.taken), default=None)
