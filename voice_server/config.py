@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -143,7 +143,7 @@ def _build(kind: Any, node: Node, where: str, problems: list[Problem], **given: 
 
 def _shape(kind: Any, node: Node) -> Any:
     """The dataclass that the node is to be; a map may stand where otherwise a number does."""
-    if isinstance(kind, UnionType) and isinstance(node.value, dict):
+    if get_origin(kind) in (Union, UnionType) and isinstance(node.value, dict):
         return next(filter(is_dataclass, get_args(kind)), None)
     return kind if is_dataclass(kind) else None
 

@@ -32,6 +32,17 @@ def test_a_short_answer_takes_little() -> None:
     assert not carries([Listener(2.0, 4.0), Listener(2.0, 4.0)], 1.0)
 
 
+@given(LISTENERS, st.floats(0.0, 5.0))
+def test_the_rate_that_is_needed_is_the_least_that_carries_everyone(listeners: list[Listener], spare_s: float) -> None:
+    rate = Demand(listeners[1:], spare_s).rate(listeners[:1])
+    assert carries(listeners, rate + 1e-6, spare_s)
+    assert not carries(listeners, rate * 0.999 - 1e-6, spare_s)
+
+
+def test_nobody_needs_nothing() -> None:
+    assert Demand(()).rate(()) == 0.0
+
+
 def test_a_spare_has_to_be_built_up_within_seconds() -> None:
     """10 s of audio and a second of spare in 5 s: 1.2 times as fast as speech."""
     assert carries([DRY], 1.2, spare_s=1.0)

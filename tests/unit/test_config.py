@@ -9,7 +9,7 @@ import pytest
 
 from voice_server.config import ConfigError, load_config, pick_backend
 from voice_server.core.limits import ConfigLimits
-from voice_server.core.settings import Gpu
+from voice_server.core.settings import Bounds, Gpu
 
 SHIPPED = [
     *("voxcpm", "hibari", "kokoro", "piper", "voxcpm-cpu", "whisper", "whisper-tiny"),
@@ -235,6 +235,26 @@ def test_f8_all_problems_are_told_at_once_in_the_order_of_lines(refusal):
 
 def test_a_problem_reads_like_a_compiler_s_message(refusal, tmp_path):
     assert str(refusal(one("workers: 0"))).startswith(f"{tmp_path}/mine.yaml:4: backends.mine.workers: ")
+
+
+def test_a_number_of_workers_may_have_bounds_instead(write):
+    backend = load_config(write(one("workers: {min: 1, max: 8}"))).backends["mine"]
+    assert backend.workers == Bounds(1, 8) and backend.most_workers == 8
+    assert backend.bounds(0) == Bounds(1, 8) and backend.bounds(3) is None
+
+
+@pytest.mark.parametrize(
+    ("workers", "says"),
+    [
+        ("{min: 3, max: 2}", "mine.workers: min is 3, which is more than max, 2"),
+        ("{min: 0, max: 2}", "mine.workers.min: expected `int` >= 1"),
+        ("{min: 1}", "mine.workers: max is missing"),
+        ("{min: 1, max: 2, most: 3}", "mine.workers.most: unknown key"),
+        ("[1, 2]", "mine.workers: expected `int"),
+    ],
+)
+def test_bounds_that_mean_nothing_are_refused_with_the_reason(refusal, workers, says):
+    assert says in str(refusal(one(f"workers: {workers}")))
 
 
 def test_the_exit_code_says_configuration(refusal):

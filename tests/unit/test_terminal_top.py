@@ -5,7 +5,15 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from voice_server.core.status import BackendStatus, RenderStatus, ServerStatus, StreamStatus, WorkerStatus
+from voice_server.core.status import (
+    BackendStatus,
+    DecisionStatus,
+    RenderStatus,
+    ScalingStatus,
+    ServerStatus,
+    StreamStatus,
+    WorkerStatus,
+)
 from voice_server.terminal.top import BAR_COLUMNS, picture
 
 STREAM = StreamStatus(
@@ -27,8 +35,14 @@ RENDER = RenderStatus(stream=7, sentence=2, voice="heart", audio_s=1.5, due_in_s
 WORKER = WorkerStatus("tone-0", "ready", "", 11, 0, 4, 1, 0.25, 0.1, (RENDER,))
 
 
-def shown(*streams: StreamStatus, worker: WorkerStatus = WORKER, draining: bool = False, uptime_s: float = 59.0) -> str:
-    backend = BackendStatus("tone", deadline_misses=5, workers=(worker,), streams=streams)
+def shown(
+    *streams: StreamStatus,
+    worker: WorkerStatus = WORKER,
+    draining: bool = False,
+    uptime_s: float = 59.0,
+    scaling: ScalingStatus | None = None,
+) -> str:
+    backend = BackendStatus("tone", deadline_misses=5, workers=(worker,), streams=streams, scaling=scaling)
     out = io.StringIO()
     Console(file=out, width=200).print(picture(ServerStatus("1.2.3", uptime_s, draining, (backend,))))
     return out.getvalue()
@@ -90,6 +104,13 @@ def test_the_backend_is_summed_up() -> None:
     told = shown(STREAM, replace(STREAM, id=8, state="waiting", ahead_s=0.0))
     summary = "1 of 1 workers ready · 1 streams speaking · 1 waiting · 0 idle · 2.5 s ahead · 5 deadlines missed"
     assert f"tone  {summary}" in told
+
+
+def test_a_number_of_workers_that_follows_what_is_asked_is_told_with_the_latest_decision() -> None:
+    scaling = ScalingStatus(3, 1, 8, 2, ups=1, downs=0, last=DecisionStatus(1, 3, "12 waited in line", 130.0))
+    assert "  3 workers of 1 to 8, 2 wanted · 1 → 3 2 min ago: 12 waited in line\n" in shown(scaling=scaling)
+    assert "  3 workers of 1 to 8, 2 wanted\n" in shown(scaling=replace(scaling, last=None))
+    assert "wanted" not in shown(scaling=replace(scaling, min=8))
 
 
 def test_the_server_tells_its_age_and_that_it_is_leaving() -> None:
