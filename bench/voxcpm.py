@@ -1,7 +1,9 @@
 """VoxCPM through the gateway, beside the package alone in one process: how much of its speed survives?
 
-    uv run python -m bench.voxcpm [--arch 2] [--size tiny|full] [--device cpu|cuda] [--streams 1 2 4 8]
-                                  [--engine torch|nano] [--renders 1 4] [--venv FOLDER]
+    uv run python -m bench.voxcpm [--arch 2] [--size tiny|medium|full] [--device cpu|cuda] [--streams 1 2 4 8]
+                                  [--engine torch|batched|nano] [--renders 1 4] [--venv FOLDER]
+    uv run python -m bench.voxcpm --rows 1 4 16     engines torch and batched without a gateway: bench/voxcpm_rows.py
+    uv run python -m bench.voxcpm --floor           what a step must take: bench/voxcpm_floor.py
 
 The models have random weights in the real shapes (tests/tiny_voxcpm.py), so that speed and memory are honest and the
 sound is noise; `full` are the published widths and depths. Every sentence is cut at the same number of steps.
@@ -32,6 +34,7 @@ from typing import Any
 
 import websockets
 
+from bench import voxcpm_floor, voxcpm_rows
 from bench.gateway import machine, serving
 from voice_server.config import load_config
 from voice_server.core.settings import BackendConfig
@@ -40,7 +43,7 @@ from voice_server.venvs import VenvStore
 
 _ROOT = Path(__file__).resolve().parent.parent
 _SENTENCE = "This is one of the sentences that the model says."
-_NANO = 16  # renders that engine nano holds open, whatever it is told
+_BATCH = 16  # renders that engine nano holds open, whatever it is told, and batched on a CPU
 _BACKENDS = {"cpu": "voxcpm-cpu", "cuda": "voxcpm"}
 
 # The packages themselves, by their own documented calls, as fast as one process goes.
@@ -152,7 +155,16 @@ class Row:
 
 def alone(python: Path, folder: Path, options: argparse.Namespace) -> Row:
     rounds, steps = str(options.sentences), str(options.steps)
-    command = [str(python), "-c", _ALONE[options.engine], str(folder), options.device, _SENTENCE, steps, rounds]
+    command = [
+        str(python),
+        "-c",
+        _ALONE["nano" if options.engine == "nano" else "torch"],
+        str(folder),
+        options.device,
+        _SENTENCE,
+        steps,
+        rounds,
+    ]
     done = subprocess.run(command, env=_environ(), check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     renders = json.loads(done.stdout.splitlines()[-1])
     firsts = [first * 1000 for first, _, _ in renders]
@@ -215,7 +227,7 @@ def measure(options: argparse.Namespace) -> list[Row]:
         subprocess.run(build, env=_environ(), check=True, capture_output=True)
         model = Path(folder) / options.arch
         before = alone(speaking, model, options)
-        for renders in options.renders if options.engine == "torch" else [_NANO]:
+        for renders in options.renders if options.engine == "torch" else [_BATCH]:
             if renders > 1 and options.engine == "torch":
                 rows += in_turn(speaking, model, options, renders)
             rows += through_gateway(_entry(backend, model, speaking, options.engine, renders), renders, options)
@@ -276,13 +288,23 @@ def report(rows: Sequence[Row], options: argparse.Namespace) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arch", choices=("0.5b", "1.5", "2"), default="2")
-    parser.add_argument("--size", choices=("tiny", "full"), default="tiny")
+    parser.add_argument("--size", choices=("tiny", "medium", "full"), default="tiny")
     parser.add_argument("--device", choices=tuple(_BACKENDS), default="cpu")
-    parser.add_argument("--engine", choices=tuple(_ALONE), default="torch")
+    parser.add_argument("--engine", choices=("torch", "batched", "nano"), default="torch")
     parser.add_argument("--renders", type=int, nargs="+", default=[1, 4], help="open at once; engine torch")
     parser.add_argument("--venv", type=Path, help="an environment to use instead of the backend's; nano needs one")
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--sentences", type=int, default=6, help="of each stream")
     parser.add_argument("--steps", type=int, default=25, help="of each sentence: 4 s of VoxCPM2")
+    parser.add_argument("--rows", type=int, nargs="+", help="renders at once, in both engines, without a gateway")
+    parser.add_argument("--rounds", type=int, default=3, help="with --rows, beside one to get warm")
+    parser.add_argument("--floor", action="store_true", help="compute the floor only")
+    parser.add_argument("--bandwidth", type=float, default=4.3, help="with --floor: of the device's memory, TB/s")
+    parser.add_argument("--tflops", type=float, default=780.0, help="with --floor: of the device in bfloat16")
     arguments = parser.parse_args()
-    report(measure(arguments), arguments)
+    if arguments.floor:
+        voxcpm_floor.report(arguments)
+    elif arguments.rows:
+        voxcpm_rows.report(arguments)
+    else:
+        report(measure(arguments), arguments)
