@@ -46,7 +46,11 @@ def placement(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     with on_ray():
         yield
-        print(f"\n{PLACEMENT.launched} pools of workers lived on the cluster")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if PLACEMENT.launched:
+        terminalreporter.write_line(f"{PLACEMENT.launched} pools of workers lived on the cluster")
 
 
 @pytest.fixture(scope="session")

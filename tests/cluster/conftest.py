@@ -113,9 +113,9 @@ def serving(nodes: Nodes, tone_python: Path) -> Serving:
             async with running_server(
                 config, tone_python, limits=Limits(), launcher=launcher, wait=False, voices=voices
             ) as server:
+                pools.append(server.backend.pool)
                 if wait:
-                    pools.append(server.backend.pool)
-                await all_ready(server)
+                    await all_ready(server)
                 yield server
         finally:
             bridge.close()

@@ -16,11 +16,13 @@ _HEALTH = {"health_check_initial_delay_ms": 500, "health_check_period_ms": 1000,
 
 
 @contextmanager
-def ray_cluster() -> Iterator[Any]:
-    """A head that has no room for workers. Raises ModuleNotFoundError where Ray is not installed."""
+def ray_cluster(port: int = 0, **system: Any) -> Iterator[Any]:
+    """A head that has no room for workers; `system`: of Ray's own configuration. Raises ModuleNotFoundError where Ray
+    is not installed."""
     from ray.cluster_utils import Cluster
 
-    head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": STORE_BYTES, "_system_config": _HEALTH}
+    head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": STORE_BYTES}
+    head |= {"_system_config": {**_HEALTH, **system}, **({"gcs_server_port": port} if port else {})}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
         yield cluster

@@ -171,7 +171,7 @@ async def test_an_adapter_of_ones_own_travels_with_its_neighbour_its_loras_and_i
         (loras / "calm").mkdir()  # while it runs
         for content in ("the first", "the second"):
             (loras / "calm" / "lora_config.json").write_text(content)
-            told = await ask(server.ws, {"options": {"lora": "calm"}, "token": "Calm.", "done": True})
+            told = await ask(server.ws, {"opts": {"lora": "calm"}, "token": "Calm.", "done": True})
             assert [error["msg"] for error in told.of_type("error")] == [content]
     await eventually(lambda: not any((node_home / "trays").glob("*/adapter")), "the tray is gone with its worker")
 

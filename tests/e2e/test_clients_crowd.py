@@ -28,6 +28,7 @@ from tests.harness import (
     tone_bytes,
     tone_config,
 )
+from tests.placement import needs_home
 from tests.rawws import RawClient, text
 from tests.server_process import server_process
 
@@ -62,6 +63,7 @@ def _p99(pauses: Sequence[float]) -> float:
 async def test_c2_fifty_clients_that_do_not_read_delay_nobody_and_fill_no_memory(
     tone_python: Path, tmp_path: Path
 ) -> None:
+    needs_home("it measures a machine that has no cluster beside it")
     with server_process(tmp_path, "--connections-per-address", "100", workers=4, speed_rtf=0.01, chunk_ms=50) as server:
         await asyncio.to_thread(server.wait_ready)
         alone = await _pauses(server.ws)
@@ -82,6 +84,7 @@ async def test_c2_fifty_clients_that_do_not_read_delay_nobody_and_fill_no_memory
 
 
 async def test_c5_a_thousand_idle_connections_cost_little_and_delay_nobody(tone_python: Path, tmp_path: Path) -> None:
+    needs_home("it measures a machine that has no cluster beside it")
     count = 1000
     with server_process(tmp_path, "--connections-per-address", "1010", speed_rtf=0.05, chunk_ms=50) as server:
         await asyncio.to_thread(server.wait_ready)
