@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import shutil
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +19,7 @@ from tests.cluster.conftest import START_S, Nodes, Serving, all_ready
 from tests.harness import ask, cloned_tone_bytes, eventually, hum_wav, tone_bytes, voice_store
 from voice_server.core.options import OptionSpec
 from voice_server.core.settings import Resources, VenvSpec
-from voice_server.venvs import default_home
+from voice_server.venvs import VenvStore, default_home
 from voice_server.voices import VoiceStore
 
 pytestmark = [pytest.mark.anyio, pytest.mark.cluster, pytest.mark.timeout(400)]
@@ -196,8 +198,20 @@ async def test_who_waits_for_a_node_with_room_says_so_until_there_is_one(nodes: 
         await all_ready(server)
 
 
-async def test_a_node_that_builds_an_environment_tells_what_it_is_doing(serving: Serving) -> None:
-    never_built = VenvSpec(python=sys.executable, requirements=(f"msgpack!=0.0.{os.getpid()}",))
+@pytest.fixture
+def never_built(node_home: Path) -> Iterator[VenvSpec]:
+    """An environment that no node has yet."""
+    spec = VenvSpec(python=sys.executable, requirements=(f"msgpack!=0.0.{os.getpid()}",))
+    yield spec
+    folder = VenvStore(node_home).folder(spec)
+    shutil.rmtree(folder)
+    folder.with_name(f"{folder.name}.lock").unlink()
+
+
+async def test_a_node_that_builds_an_environment_tells_what_it_is_doing(
+    serving: Serving, never_built: VenvSpec
+) -> None:
+    builds = f"builds its environment on {socket.gethostname()}: "
     async with serving(workers=1, wait=False, changes={"venv": never_built}) as server:
         told: set[str] = set()
 
@@ -207,4 +221,4 @@ async def test_a_node_that_builds_an_environment_tells_what_it_is_doing(serving:
             return slot.state == "ready"
 
         await eventually(is_ready, "the environment is built and the worker speaks", START_S)
-    assert any(stage.startswith("builds its environment on ") and "msgpack" in stage for stage in told), told
+    assert any(stage.startswith(builds) and len(stage) > len(builds) for stage in told), told

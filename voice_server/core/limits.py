@@ -295,7 +295,7 @@ class ParcelLimits:
     file_bytes: int = 512 * 2**20  # of one, which is held in memory on its way: a LoRA adapter of rank 128 has 250 MB
     beside: int = 64  # modules beside an adapter's file: a folder of more is a project, no adapter
     known: int = 4096  # files whose hash is remembered while they stay as they are
-    offered_bytes: int = 2**30  # kept where nodes fetch them; what was offered before is offered anew when it is asked for
+    offered_bytes: int = 2**30  # kept where nodes fetch them; older ones are put there anew when they are asked for
     node_bytes: int = 8 * 2**30  # on each node, with what was learned of them; those used last stay
     node_s: float = 30 * 24 * 3600.0  # on a node without being used
     fetch_s: float = 60.0  # until the files of a render are on its node; then it is rendered elsewhere

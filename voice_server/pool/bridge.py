@@ -1,9 +1,9 @@
 """The gateway's way into a Ray cluster, in a process of its own: `python -m voice_server.pool.bridge FD ADDRESS`.
 
 Ray ends the process that drives it when the head or the node beside it is lost for long, and takes its signals: a
-gateway that did not stand apart would go down with its cluster. It gets one
-packet for each worker that is to live, with two sockets, and carries what goes through them, and the files that this
-names; it ends with the gateway, and its actors with it.
+gateway that did not stand apart would go down with its cluster. It gets one packet for each worker that is to live,
+with two sockets, and carries what goes through them, and the files that this names; it ends with the gateway, and its
+actors with it.
 
     frames   a stream, the other end of the worker's connection
     news     packets. To the gateway: ["stage", words] of the launch, ["pid", pid] or ["failed", words] at its end,
