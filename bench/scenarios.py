@@ -30,6 +30,7 @@ RAY = Link(latency_s=0.00225, spread=0.5, bytes_per_s=125e6)  # bench.cluster: 4
 MOMENT_S = 2.0
 OFF_BY_S = 1e-6  # of a whole answer: sums of many chunks
 
+_WIDTH = 37  # of a name
 _HEADS = (
     "p50 ms",
     "p95 ms",
@@ -83,6 +84,7 @@ class Moment:
     at: float  # since the measured period began
     first_p50_ms: float
     first_p95_ms: float
+    first_worst_ms: float
     gap_free: float
 
 
@@ -103,7 +105,9 @@ class Outcome:
         cells = [f"{value:.0f}" for value in (row.first_p50_ms, row.first_p95_ms, row.first_p99_ms)]
         cells += [f"{row.gap_free * 100:.2f}", f"{len(self.lost_at)}", f"{self.again}", f"{self.failed}"]
         cells += [f"{row.refused * 100:.1f}", f"{self.listeners:.0f}", f"{self.took_s:.0f}"]
-        return " | ".join([f"{self.name:<36}", *(f"{c:>{len(head)}}" for c, head in zip(cells, _HEADS, strict=True))])
+        return " | ".join(
+            [f"{self.name:<{_WIDTH}}", *(f"{c:>{len(head)}}" for c, head in zip(cells, _HEADS, strict=True))]
+        )
 
     def as_json(self) -> dict[str, Any]:
         told = {name: getattr(self, name) for name in ("listeners", "lost_at", "again", "failed", "wrong", "took_s")}
@@ -117,7 +121,7 @@ def scenarios(nodes: int, lost_every_s: float) -> list[Scenario]:
         Scenario("one machine, nothing is lost", Cluster(nodes)),
         Scenario("links", Cluster(nodes, RAY)),
         Scenario("links, lost nodes", Cluster(nodes, RAY, losses)),
-        Scenario(f"links, nodes lost for {silent.noticed_after_s:.0f} s in silence", Cluster(nodes, RAY, silent)),
+        Scenario(f"links, lost nodes, noticed after {silent.noticed_after_s:.0f} s", Cluster(nodes, RAY, silent)),
     ]
 
 
@@ -163,7 +167,8 @@ def moments(listeners: Sequence[Listener], period: Period) -> list[Moment]:
         listening = max(1, int(np.sum((began < end) & (over >= begin))))
         gaps = int(np.sum((gaps_at >= begin) & (gaps_at < end)))
         at = float(begin) - period.warm_up_s + MOMENT_S / 2
-        found.append(Moment(at, percentile(due, 50), percentile(due, 95), 1 - gaps / listening))
+        median, p95, worst = (percentile(due, percent) for percent in (50, 95, 100))
+        found.append(Moment(at, median, p95, worst, 1 - gaps / listening))
     return found
 
 
@@ -179,7 +184,7 @@ def _at_once(listeners: Iterable[Listener], period: Period) -> float:
 def table(outcomes: Iterable[Outcome]) -> str:
     """In Markdown's form."""
     head = [
-        f"{'':<36} | " + " | ".join(_HEADS),
-        "-" * 36 + " | " + " | ".join("-" * (len(h) - 1) + ":" for h in _HEADS),
+        f"{'':<{_WIDTH}} | " + " | ".join(_HEADS),
+        "-" * _WIDTH + " | " + " | ".join("-" * (len(h) - 1) + ":" for h in _HEADS),
     ]
     return "\n".join(f"| {line} |" for line in [*head, *(outcome.line() for outcome in outcomes)])
