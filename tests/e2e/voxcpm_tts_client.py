@@ -21,7 +21,7 @@ from tests.harness import (
     tone_bytes,
     tone_config,
 )
-from tests.unit.test_voxcpm_tts_protocol import Frame, read_frame
+from tests.unit.test_voxcpm_tts_replies import Frame, read_frame
 from voice_server.core.limits import Limits
 from voice_server.core.settings import BackendConfig
 from voice_server.voices import VoiceStore
