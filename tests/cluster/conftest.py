@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+import subprocess
+import sys
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import websockets
 
 from tests.cluster.nodes import add_node, ray_cluster
-from tests.harness import NO_VOICES, RunningServer, eventually, running_server, tone_config
+from tests.harness import NO_VOICES, Answer, RunningServer, eventually, read_answer, running_server, say, tone_config
+from tests.process.pool_driver import first_audio, start_of_render
 from voice_server.core.limits import Limits, WorkerLimits
 from voice_server.pool.pool import Pool
 from voice_server.pool.process import Guardian
@@ -32,6 +37,8 @@ class Nodes:
 
     cluster: Any
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)  # in the environment of every worker of this test
+
+    drained: list[Any] = field(default_factory=list)
 
     def add(self) -> Any:
         return add_node(self.cluster, 1)
@@ -56,10 +63,40 @@ class Nodes:
         os.kill(raylet, signal.SIGKILL)
         self._forget(raylet)
 
+    def drain(self, pid: int) -> None:
+        """As who takes its machine away announces it."""
+        node = self._node(self.raylet_of(pid))
+        self.drained.append(node)
+        command = [sys.executable, "-m", "ray.scripts.scripts", "drain-node", "--address", self.cluster.address]
+        why = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "a test", "--node-id", node.node_id]
+        subprocess.run([*command, *why, "--deadline-remaining-seconds", "600"], check=True, capture_output=True)
+
+    @contextmanager
+    def parted(self, pid: int) -> Iterator[None]:
+        """The node of this worker does nothing any more, nobody knows why; at the end it wakes."""
+        raylet = psutil.Process(self.raylet_of(pid))
+        frozen = [raylet, *raylet.children(recursive=True)]
+        for process in frozen:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in frozen:
+                with suppress(psutil.NoSuchProcess):
+                    process.resume()
+
     def _forget(self, raylet: int) -> None:
-        (node,) = (node for node in self.cluster.worker_nodes if node.all_processes["raylet"][0].process.pid == raylet)
+        node = self._node(raylet)
         self.cluster.worker_nodes.discard(node)
-        node.all_processes["raylet"][0].process.wait()  # its workers ask whether it is there, and a zombie is
+        _raylet(node).wait()  # its workers ask whether it is there, and a zombie is
+
+    def _node(self, raylet: int) -> Any:
+        return next(node for node in self.cluster.worker_nodes if _raylet(node).pid == raylet)
+
+
+def _raylet(node: Any) -> subprocess.Popen[bytes]:
+    process: subprocess.Popen[bytes] = node.all_processes["raylet"][0].process
+    return process
 
 
 def _environ(process: psutil.Process) -> dict[str, str]:
@@ -86,6 +123,9 @@ async def nodes(anyio_backend: str, cluster: Any) -> AsyncIterator[Nodes]:
         nodes.add()
     yield nodes
     await eventually(lambda: not nodes.workers(), "no worker is left on any node")
+    for node in cluster.worker_nodes.intersection(nodes.drained):
+        cluster.remove_node(node)
+    cluster.worker_nodes = {node for node in cluster.worker_nodes if _raylet(node).poll() is None}
 
 
 Serving = Callable[..., AbstractAsyncContextManager[RunningServer]]
@@ -129,3 +169,15 @@ async def all_ready(server: RunningServer, *, without: int = 0) -> None:
         return all(slot.state == "ready" and slot.pid != without for slot in server.backend.pool.slots)
 
     await eventually(are_ready, "every slot has a worker", START_S)
+
+
+async def spoken_while(server: RunningServer, text: str, disaster: Callable[[int], None]) -> tuple[Answer, int]:
+    """The whole answer, of which some was heard when the disaster befell its worker; and who that was."""
+    async with websockets.connect(f"{server.ws}/stream-tokens") as ws:
+        await say(ws, {"token": text, "done": True})
+        pid = await start_of_render(ws, server)
+        heard = await first_audio(ws, 10_000)
+        disaster(pid)
+        answer = await asyncio.wait_for(read_answer(ws), START_S)
+    answer.audio = heard + answer.audio
+    return answer, pid

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable
 
 import psutil
 import pytest
 import websockets
 
-from tests.cluster.conftest import START_S, Nodes, Serving, all_ready
-from tests.harness import Answer, RunningServer, ask, eventually, read_answer, say, tone_bytes
-from tests.process.pool_driver import first_audio, start_of_render
+from tests.cluster.conftest import START_S, Nodes, Serving, all_ready, spoken_while
+from tests.harness import RunningServer, ask, eventually, read_answer, say, tone_bytes
+from tests.process.pool_driver import first_audio
 
 pytestmark = [pytest.mark.anyio, pytest.mark.cluster, pytest.mark.timeout(400)]
 
@@ -49,7 +48,7 @@ async def test_no_secret_of_the_gateway_travels_to_a_worker(
 
 async def test_a_far_worker_that_is_killed_costs_one_render(nodes: Nodes, serving: Serving) -> None:
     async with serving(speed_rtf=0.3) as server:
-        answer, pid = await _spoken_while(server, lambda pid: os.kill(pid, signal.SIGKILL))
+        answer, pid = await spoken_while(server, SENTENCE, lambda pid: os.kill(pid, signal.SIGKILL))
         assert answer.audio == tone_bytes(SENTENCE)
         assert len(answer.of_type("resumed")) == 1
         await all_ready(server, without=pid)
@@ -57,7 +56,9 @@ async def test_a_far_worker_that_is_killed_costs_one_render(nodes: Nodes, servin
 
 async def test_an_actor_that_is_killed_costs_one_render(nodes: Nodes, serving: Serving) -> None:
     async with serving(speed_rtf=0.3) as server:
-        answer, pid = await _spoken_while(server, lambda pid: os.kill(psutil.Process(pid).ppid(), signal.SIGKILL))
+        answer, pid = await spoken_while(
+            server, SENTENCE, lambda pid: os.kill(psutil.Process(pid).ppid(), signal.SIGKILL)
+        )
         assert answer.audio == tone_bytes(SENTENCE)
         assert len(answer.of_type("resumed")) == 1
         await eventually(lambda: not psutil.pid_exists(pid), "the worker died with its actor")
@@ -66,7 +67,7 @@ async def test_an_actor_that_is_killed_costs_one_render(nodes: Nodes, serving: S
 
 async def test_a_node_that_is_lost_costs_one_render_and_one_that_joins_is_used(nodes: Nodes, serving: Serving) -> None:
     async with serving(speed_rtf=0.3) as server:
-        answer, pid = await _spoken_while(server, nodes.lose)
+        answer, pid = await spoken_while(server, SENTENCE, nodes.lose)
         assert answer.audio == tone_bytes(SENTENCE)
         assert len(answer.of_type("resumed")) == 1
         nodes.add()
@@ -75,7 +76,7 @@ async def test_a_node_that_is_lost_costs_one_render_and_one_that_joins_is_used(n
 
 async def test_a_raylet_that_is_killed_takes_no_byte_along(nodes: Nodes, serving: Serving) -> None:
     async with serving(speed_rtf=1.0) as server:
-        answer, pid = await _spoken_while(server, nodes.lose_raylet)
+        answer, pid = await spoken_while(server, SENTENCE, nodes.lose_raylet)
         assert answer.audio == tone_bytes(SENTENCE)
         await eventually(lambda: not psutil.pid_exists(pid), "the worker died after its raylet", START_S)
         nodes.add()
@@ -111,15 +112,3 @@ def _bridge() -> psutil.Process:
 
 def _pids(server: RunningServer) -> set[int]:
     return {slot.pid for slot in server.backend.pool.slots}
-
-
-async def _spoken_while(server: RunningServer, disaster: Callable[[int], None]) -> tuple[Answer, int]:
-    """The whole answer, of which some was heard when the disaster befell its worker; and who that was."""
-    async with websockets.connect(f"{server.ws}/stream-tokens") as ws:
-        await say(ws, {"token": SENTENCE, "done": True})
-        pid = await start_of_render(ws, server)
-        heard = await first_audio(ws, 10_000)
-        disaster(pid)
-        answer = await asyncio.wait_for(read_answer(ws), START_S)
-    answer.audio = heard + answer.audio
-    return answer, pid
