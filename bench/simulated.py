@@ -89,9 +89,10 @@ class SimulatedGateway:
         self._renders: dict[int, Assignment] = {}  # open ones
         self._waiting = 0  # sentences
         self._will_look = False
+        self._unfinished = 0  # answers of which audio is still to come
         self.listeners: list[Listener] = []
         self.audio_s = 0.0  # that was heard within the measured period
-        self.most_streams = 0
+        self.most_streams = 0  # at once, of such answers
         self.again = 0  # sentences that were rendered a second time
 
     # What the client says
@@ -101,7 +102,8 @@ class SimulatedGateway:
         listener.playhead.start(answer.said_at(0))
         self.listeners.append(listener)
         self._streams[answer.number] = _Stream(listener)
-        self.most_streams = max(self.most_streams, len(self._streams))
+        self._unfinished += 1
+        self.most_streams = max(self.most_streams, self._unfinished)
         self.scheduler.open_stream(answer.number, live=True, client=str(answer.number))
         for sentence in range(len(answer.chars)):
             self._timeline.at(answer.said_at(sentence) + HOP_S, self._say, answer, sentence)
@@ -130,6 +132,7 @@ class SimulatedGateway:
     def _refuse(self, stream: int) -> None:
         self._waiting -= self.scheduler.waiting(stream)
         self._streams[stream].listener.was_refused = True
+        self._unfinished -= 1
         self._leave(stream)
 
     def _leave(self, stream: int) -> None:
@@ -187,6 +190,7 @@ class SimulatedGateway:
             self._deliver(stream, spoken, heard_s)
         if spoken.is_complete:
             spoken.listener.is_done = True
+            self._unfinished -= 1
             self._timeline.at(spoken.listener.playhead.runs_out_at, self._leave, stream)
 
     def _deliver(self, stream: int, listened: _Stream, audio_s: float) -> None:
