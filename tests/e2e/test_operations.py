@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import pytest
 import websockets
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.e2e.resume_client import Listener
 from tests.e2e.wyoming_client import connected, wyoming
 from tests.harness import (
     FAST,
@@ -281,6 +282,37 @@ async def test_open_connections_and_sent_bytes_are_counted(tone_python: Path) ->
         told = len(answer.audio) + sum(len(json.dumps(message)) for message in answer.messages)
         sent = server.house.metrics.traffic.sent_bytes - before
         assert len(answer.audio) < sent <= told + 200  # spaces in JSON are theirs
+
+
+async def test_tasks_are_counted_and_go_with_their_clients(tone_python: Path) -> None:
+    async with served(tone_python) as server, AsyncExitStack() as visits:
+
+        def tasks() -> float:
+            return gauge(server, "voice_tasks")
+
+        before = tasks()
+        for _ in range(5):
+            await visits.enter_async_context(websockets.connect(f"{server.ws}/stream-tokens"))
+        await eventually(lambda: tasks() >= before + 5, "each client has a task")
+        await visits.aclose()
+        await eventually(lambda: tasks() <= before, "they have ended")
+
+
+async def test_a_client_that_is_waited_for_is_counted_until_it_is_back(tone_python: Path) -> None:
+    async with served(tone_python) as server:
+        client = Listener(server, {"keep_open": "1"})
+        await client.come()
+        assert gauge(server, "voice_absent_streams") == 0
+        client.lose()
+        await eventually(lambda: gauge(server, "voice_absent_streams") == 1, "its stream waits")
+        await client.come_back()
+        assert gauge(server, "voice_absent_streams") == 0
+        client.ws.transport.abort()
+
+
+def gauge(server: RunningServer, name: str) -> float:
+    families = text_string_to_metric_families(server.house.metrics.text().decode())
+    return next(family.samples[0].value for family in families if family.name == name)
 
 
 async def test_the_process_itself_is_measured(tone_python: Path) -> None:

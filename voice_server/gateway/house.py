@@ -58,6 +58,8 @@ class House:
         self.transcriptions = asyncio.Semaphore(limits.transcriptions.at_once)
         self.previews = Previews(limits.voices.preview_cache_bytes)
         self.metrics = Metrics(lambda: map(look, self.all))
+        self.metrics.gauge("tasks", "Tasks of the event loop that have not ended.", lambda: len(asyncio.all_tasks()))
+        self.metrics.gauge("absent_streams", "Streams whose client was lost and may come back.", self.tethers.absent)
         budgets = Budgets(limits.access)  # one for all backends
         for backend in backends:
             backend.measures, backend.budgets = self.metrics.of(backend.name), budgets

@@ -75,8 +75,13 @@ class Tether:
             self.dialogue.stream.close()
 
     def cut_if_alone(self) -> None:
-        if not self._socket.locked():
+        if self.is_alone:
             self.cut()
+
+    @property
+    def is_alone(self) -> bool:
+        """Its client is not there."""
+        return not self._socket.locked()
 
     def _begin(self, number: int) -> None:
         if self.is_cut:
@@ -127,6 +132,10 @@ class Tethers:
         if tether is None or tether.key_name != key_name:
             raise CannotResume(_UNKNOWN)
         return tether
+
+    def absent(self) -> int:
+        """Clients that are waited for."""
+        return sum(tether.is_alone for tether in self)
 
     def close(self) -> None:
         """The house closes: nobody is waited for."""

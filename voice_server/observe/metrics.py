@@ -140,6 +140,10 @@ class Metrics:
         for code, failed in report.failures.items():
             self._failed.labels(backend, code).inc(failed)
 
+    def gauge(self, name: str, what: str, now: Callable[[], float]) -> None:
+        """Of the server as a whole; `now` is called at each scrape."""
+        Gauge(f"voice_{name}", what, registry=self._registry).set_function(now)
+
     def text(self) -> bytes:
         return generate_latest(self._registry)
 
