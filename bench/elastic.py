@@ -36,7 +36,7 @@ class Pool:
     ) -> None:
         self._engine = engine
         self._load_s = load_s
-        self._gateway = at
+        self._gateway = gateway
         self._line = line
         self._scaling = Scaling(bounds, ScalingLimits())
         self._ready: list[SimulatedWorker] = []
