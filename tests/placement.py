@@ -20,7 +20,6 @@ from voice_server.pool.launcher import Launcher
 from voice_server.pool.process import Guardian
 from voice_server.pool.remote import Bridge, RayLauncher
 
-_NODES, _CPUS = 3, 32  # there is room for all workers of any test
 _ROOT = Path(__file__).parents[1]
 _DETACHED = 'exec 3<&0; "$@" <&3 &'  # the shell leaves at once: what it has started is no child of ours
 
@@ -45,7 +44,7 @@ def needs_home(why: str) -> None:
 
 @contextmanager
 def on_ray() -> Iterator[None]:
-    with _cluster() as address:
+    with cluster_beside(nodes=3, cpus=32) as address:  # there is room for all workers of any test
         guardian = Guardian()
         bridge = Bridge(address, guardian, os.environ)
         PLACEMENT.cluster, PLACEMENT.launcher = address, RayLauncher(bridge, lambda process: None)
@@ -58,9 +57,10 @@ def on_ray() -> Iterator[None]:
 
 
 @contextmanager
-def _cluster() -> Iterator[str]:
+def cluster_beside(*, nodes: int, cpus: int, client_port: int = 0) -> Iterator[str]:
     """Its address."""
-    command = ["/bin/sh", "-c", _DETACHED, "sh", sys.executable, "-m", "tests.cluster.nodes", str(_NODES), str(_CPUS)]
+    program = [sys.executable, "-m", "tests.cluster.nodes", str(nodes), str(cpus), str(client_port)]
+    command = ["/bin/sh", "-c", _DETACHED, "sh", *program]
     environ = {**os.environ, "PYTHONPATH": str(_ROOT)}
     with subprocess.Popen(command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as shell:
         assert shell.stdin and shell.stdout

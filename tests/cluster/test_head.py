@@ -27,7 +27,7 @@ IMPATIENT = {"gcs_rpc_server_reconnect_timeout_s": 5}  # how long nodes and driv
 
 
 def test_a_server_whose_cluster_is_not_there_says_so_and_speaks_from_home(tmp_path: Path) -> None:
-    port = _free_port()
+    port = free_port()
     with _server(tmp_path, f"127.0.0.1:{port}") as server:
         wait_until(lambda: _is_waiting_for(server, port), "it says what it waits for", START_S)
         assert _spoken(server, "near") == tone_bytes(TEXT)
@@ -41,7 +41,7 @@ def test_far_workers_come_back_with_their_head_and_those_at_home_never_leave(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PYTHONPATH", raising=False)
-    port = _free_port()
+    port = free_port()
     with _far_away(port) as cluster, _server(tmp_path, cluster.address) as server:
         wait_until(lambda: _can_speak(server, "tone"), "far workers are ready", START_S)
         assert _spoken(server, "tone") == tone_bytes(TEXT)
@@ -103,6 +103,6 @@ def _spoken(server: ServerProcess, backend: str) -> bytes:
     return answer.content[WAV_HEADER_BYTES:]
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
