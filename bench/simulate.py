@@ -26,8 +26,7 @@ from typing import Any
 from bench.gateway import machine
 from bench.listeners import Asked, Engine, Period, Policy, asked, policies
 from bench.outcomes import Row, Scaled, table
-from bench.scenarios import Crowd, compare_scenarios
-from bench.scenarios import table as nodes_table
+from bench.scenarios import Crowd, Outcome, compare_scenarios, table_head
 from bench.simulated import simulate
 
 AGREES = 0.15
@@ -108,8 +107,11 @@ def report_scale(sizes: Iterator[Scaled]) -> list[Scaled]:
 def many_nodes(given: argparse.Namespace) -> dict[str, Any]:
     load = given.nodes_load / 100
     crowd = Crowd(given.nodes, given.workers, given.listeners, load, given.capacity, given.tokens_per_s, given.seconds)
-    outcomes = compare_scenarios(crowd, given.lost_every)
-    print(nodes_table(outcomes))
+    outcomes: list[Outcome] = []
+    print(table_head())
+    for outcome in compare_scenarios(crowd, given.lost_every):
+        print(outcome.line(), flush=True)
+        outcomes.append(outcome)
     if given.plots:
         importlib.import_module("bench.plots").draw_nodes(outcomes, given.plots)
     return {"engine": asdict(crowd.engine), "crowd": asdict(crowd), "rows": [one.as_json() for one in outcomes]}
