@@ -42,6 +42,9 @@ class Road:
 
     def __init__(self, folder: Path, limits: ParcelLimits) -> None:
         self.gate = asyncio.Event()
+        self.is_free = asyncio.Event()  # of the first frames that come
+        self.is_free.set()
+        self.sending = 0
         self.is_lost = False
         self.heard: list[Message] = []  # by the worker
         self.answers: list[Message] = []  # to the gateway, in the worker's name
@@ -51,7 +54,9 @@ class Road:
         self.courier = Courier(addresses, offers, limits, send=self._send, bring=self._bring, say=self.answers.append)
 
     async def _send(self, frames: bytes) -> None:
-        await asyncio.sleep(0)
+        self.sending += 1
+        if self.sending == 1:
+            await self.is_free.wait()
         self.heard += self._decoder.feed(frames)
 
     async def _bring(self, freight: Sequence[Freight]) -> None:
@@ -107,6 +112,18 @@ async def test_a_cancel_does_not_overtake_its_own_render(road: Road) -> None:
     await road.courier.tell([cloned(1)])
     await road.until_heard(1)
     await road.courier.tell([Cancel(1)])
+    assert [message.type for message in road.heard] == ["render", "cancel"]
+
+
+async def test_a_cancel_that_comes_while_its_render_is_sent_waits_for_that(road: Road) -> None:
+    road.gate.set()
+    road.is_free.clear()
+    await road.courier.tell([cloned(1)])
+    await eventually(lambda: road.sending == 1, "the render is on its way")
+    cancelling = asyncio.create_task(road.courier.tell([Cancel(1)]))
+    await asyncio.sleep(0.01)
+    road.is_free.set()
+    await cancelling
     assert [message.type for message in road.heard] == ["render", "cancel"]
 
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -133,6 +134,12 @@ async def test_a_tray_whose_holder_died_is_swept_and_one_that_is_held_is_not(tmp
     assert sorted(path.name for path in (tmp_path / "trays").iterdir()) == sorted(
         [Path(held.landing.tray).name, f"{Path(held.landing.tray).name}.lock"]
     )
+
+
+def test_workers_that_start_at_once_sweep_no_tray_of_each_other(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(16) as threads:
+        depots = list(threads.map(lambda _: Depot(tmp_path, LIMITS), range(64)))
+    assert all(Path(depot.landing.tray, "loras").is_dir() for depot in depots)
 
 
 async def test_others_cannot_read_the_recordings_on_a_node(tmp_path: Path) -> None:
