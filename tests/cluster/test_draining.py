@@ -34,6 +34,7 @@ async def test_workers_leave_a_node_that_is_drained_when_others_have_come_elsewh
     assert not any(answer.of_type("resumed") for answer in answers), "nobody was cut off"
 
 
+@pytest.mark.release
 async def test_a_drained_node_that_ends_before_there_is_room_elsewhere_leaves_no_slot_too_many(
     nodes: Nodes, serving: Serving
 ) -> None:
@@ -47,6 +48,7 @@ async def test_a_drained_node_that_ends_before_there_is_room_elsewhere_leaves_no
         await all_ready(server, without=old)
 
 
+@pytest.mark.release
 async def test_what_a_node_says_after_it_was_given_up_is_not_heard(nodes: Nodes, serving: Serving) -> None:
     async with serving(speed_rtf=0.3) as server:
         with ExitStack() as parted:

@@ -54,6 +54,7 @@ async def test_a_far_worker_that_is_killed_costs_one_render(nodes: Nodes, servin
         await all_ready(server, without=pid)
 
 
+@pytest.mark.release
 async def test_an_actor_that_is_killed_costs_one_render(nodes: Nodes, serving: Serving) -> None:
     async with serving(speed_rtf=0.3) as server:
         answer, pid = await spoken_while(
@@ -74,6 +75,7 @@ async def test_a_node_that_is_lost_costs_one_render_and_one_that_joins_is_used(n
         await all_ready(server, without=pid)
 
 
+@pytest.mark.release
 async def test_a_raylet_that_is_killed_takes_no_byte_along(nodes: Nodes, serving: Serving) -> None:
     async with serving(speed_rtf=1.0) as server:
         answer, pid = await spoken_while(server, SENTENCE, nodes.lose_raylet)
@@ -83,6 +85,7 @@ async def test_a_raylet_that_is_killed_takes_no_byte_along(nodes: Nodes, serving
         await all_ready(server, without=pid)
 
 
+@pytest.mark.release
 async def test_a_bridge_that_is_killed_is_replaced(nodes: Nodes, serving: Serving) -> None:
     async with serving() as server:
         before = {slot.pid for slot in server.backend.pool.slots}

@@ -21,6 +21,7 @@ pytest.importorskip("ray", reason="the extra `cluster` is not installed")
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
 TEXT = "Whoever speaks here lives somewhere else, and takes a while to say so."
+FORMS = ("auto", "ray://")
 TOKEN = "a-token-of-the-cluster-0123456789"
 
 
@@ -37,7 +38,7 @@ def addresses() -> Iterator[Addresses]:
         yield Addresses(address, f"ray://127.0.0.1:{port}")
 
 
-@pytest.mark.parametrize("form", ["HOST:PORT", "auto", "ray://"])
+@pytest.mark.parametrize("form", ["HOST:PORT", *(pytest.param(form, marks=pytest.mark.release) for form in FORMS)])
 def test_a_server_speaks_from_a_cluster_drains_and_leaves_nothing_there(
     form: str, addresses: Addresses, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
