@@ -3,7 +3,8 @@
     uv run python -m bench.voxcpm --rows 1 4 16 [--arch 2] [--size tiny|medium|full] [--device cpu|cuda]
 
 one by one and in turn are engine torch, not compiled; batched is engine batched. All renders begin at once and have the
-same length. The models have random weights (tests/tiny_voxcpm.py). The three alternate, since machines drift.
+same length. The models have random weights (tests/tiny_voxcpm.py). The three alternate, since machines drift. On a CPU
+times are those of the processor, of which there is one thread: other programs of the machine do not count.
 
     first       until the last of the renders has said something
     step        of one chunk of every render
@@ -39,6 +40,7 @@ from voice_server.backends.voxcpm import VoxcpmBackend
 folder, device, steps, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 counts = [int(count) for count in sys.argv[5:]]
 out, sys.stdout = sys.stdout, sys.stderr
+clock = time.process_time if device == "cpu" else time.perf_counter
 def load(engine, **options):
     known = {"model": folder, "renders": max(counts), "progress": lambda stage: None}
     return VoxcpmBackend(device, engine=engine, **known, **options)
@@ -48,7 +50,7 @@ def seats(backend, rows):
 def one_by_one(rows):
     heard = []
     for seat in seats(torch_engine, rows):
-        heard += [time.perf_counter() for chunk in seat if len(chunk)][:1]
+        heard += [clock() for chunk in seat if len(chunk)][:1]
     return heard
 def in_turn(rows):
     heard, going = {}, dict(enumerate(seats(torch_engine, rows)))
@@ -56,7 +58,7 @@ def in_turn(rows):
         for number, seat in list(going.items()):
             if next(seat, None) is None:
                 del going[number]
-            heard.setdefault(number, time.perf_counter())
+            heard.setdefault(number, clock())
     return list(heard.values())
 def together(rows):
     heard, going = {}, dict(enumerate(seats(batched, rows)))
@@ -68,7 +70,7 @@ def together(rows):
                 if chunk is None:
                     del going[number]
                 elif len(chunk):
-                    heard.setdefault(number, time.perf_counter())
+                    heard.setdefault(number, clock())
     return list(heard.values())
 import torch
 def status(name):  # of this process, in bytes
@@ -83,20 +85,20 @@ def forget_peak():
 def peak():
     return torch.cuda.max_memory_allocated() if device == "cuda" else status("VmHWM")
 def timed(way, rows):
-    before, begun = forget_peak(), time.perf_counter()
+    before, begun = forget_peak(), clock()
     heard = way(rows)
-    took = time.perf_counter() - begun
+    took = clock() - begun
     return max(heard) - begun, took / steps, peak() - before
 def fastest(work, rounds=5):
     for _ in range(rounds):
         work()
     spent = []
     for _ in range(rounds):
-        begun = time.perf_counter()
+        begun = clock()
         work()
         if device == "cuda":
             torch.cuda.synchronize()
-        spent.append(time.perf_counter() - begun)
+        spent.append(clock() - begun)
     return min(spent)
 def limits():  # of the device: bytes and operations a second
     dtype = torch_engine._engine._model.stop_head.weight.dtype

@@ -241,6 +241,12 @@ def test_rows_that_fit_into_no_recorded_step_are_computed_without(two: Batcher) 
     assert answer["calls"] == 0
 
 
+def test_where_steps_cannot_be_recorded_they_are_computed_without_and_the_log_says_so(two: Batcher) -> None:
+    answer = two.speak(quick(1), recorded="graphs")
+    assert_alike(answer)
+    assert answer["said"].startswith("steps are not recorded, which makes them slower: ")
+
+
 @pytest.mark.release
 def test_each_bucket_is_traced_once_and_whole_and_gives_what_the_eager_step_gives(model: Batcher) -> None:
     answer = model.speak(*({**quick(number), "begin": number} for number in range(4)), recorded="traced")

@@ -10,15 +10,18 @@ seen of the batches and of what is left of them. {"memory": rounds} speaks the p
 
 {"recorded": "same" or "traced"} has steps of up to 4 rows recorded as on a GPU. The first records by calling the same
 Python again, having watched what it does; the second by having torch.compile trace it, whole and for fixed shapes, into
-operations that are then run. The answer tells how often that was called, and traced.
+operations that are then run. The answer tells how often that was called, and traced. "graphs" asks for CUDA graphs,
+which fails here, and tells what the engine says to that.
 """
 
 from __future__ import annotations
 
 import ctypes
 import gc
+import io
 import json
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +129,7 @@ class Recorder:
         self.calls = self.graphs = 0
         self.recorded_graphs = 0  # before the first call
         self.operations: set[str] = set()
+        self.said = ""
 
     def __call__(self, work: Any) -> Any:
         again = self._traced(work) if self._traces else self._watched(work)
@@ -153,14 +157,18 @@ class Recorder:
 
     def told(self) -> dict[str, Any]:
         graphs = {"graphs": self.recorded_graphs, "later_graphs": self.graphs - self.recorded_graphs}
-        return {"calls": self.calls, **graphs, "operations": sorted(self.operations)}
+        return {"calls": self.calls, **graphs, "operations": sorted(self.operations), "said": self.said}
 
 
 def record(engine: Any, way: str) -> Recorder:
     recorder = Recorder(traces=way == "traced")
     capacity, engine.capacity = engine.capacity, 4
-    engine.record(recorder, lambda text: None)
-    engine.capacity = capacity
+    with redirect_stdout(io.StringIO()) as said:
+        if way == "graphs":
+            engine._record_or(False, lambda text: None)
+        else:
+            engine.record(recorder, lambda text: None)
+    engine.capacity, recorder.said = capacity, said.getvalue()
     return recorder
 
 
