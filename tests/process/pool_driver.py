@@ -19,12 +19,17 @@ from voice_server.core.errors import VoiceError
 from voice_server.pool.dispatcher import RenderRequest
 from voice_server.pool.supervisor import SlotStatus
 from voice_server.stream.backend import Backend
+from voice_server.stream.recogniser import Recogniser
 from voice_server.wire.messages import Done, Failed, Ready
 
 EVIL = Path(__file__).parents[1] / "evil_worker.py"
 
 # For tests that kill a slot again and again, and are not about giving it up.
 HARDY_WORKER = replace(FAST_WORKER, crash_loop_starts=1000)
+
+# For tests that count loads, and must not be hurried.
+LOAD_S = 60.0  # of several at once, on a machine that is busy with other things
+PATIENT = replace(FAST_WORKER, load_s=LOAD_S, ping_wait_s=10.0, first_chunk_s=20.0, chunk_gap_s=20.0)
 
 
 class Listener:
@@ -81,6 +86,20 @@ def only_slot(backend: Backend) -> SlotStatus:
 
 def pid_of(backend: Backend, worker: str) -> int:
     return next(slot.pid for slot in backend.pool.slots if slot.name == worker)
+
+
+def named(backend: Backend | Recogniser, *states: str) -> list[str]:
+    """The workers in these states."""
+    return [slot.name for slot in backend.pool.slots if slot.state in states]
+
+
+async def all_loaded(backend: Backend | Recogniser) -> None:
+    """Which of them are spares is known only then: the first that loads goes to work."""
+
+    def are_loaded() -> bool:
+        return len(named(backend, "ready", "spare")) == len(backend.pool.slots)
+
+    await eventually(are_loaded, "all workers are loaded", LOAD_S)
 
 
 async def all_ready(backend: Backend, *, without: int, timeout_s: float = TIMEOUT_S) -> None:

@@ -15,7 +15,6 @@ import websockets
 
 from tests.harness import (
     FAST,
-    FAST_WORKER,
     Answer,
     RunningServer,
     ask,
@@ -27,7 +26,7 @@ from tests.harness import (
     tone_config,
 )
 from tests.process.hearing_driver import Client, beeps, listening, pitch_config, words
-from tests.process.pool_driver import first_audio, pid_of
+from tests.process.pool_driver import LOAD_S, PATIENT, first_audio, named, pid_of
 from voice_server.core.limits import ScalingLimits
 from voice_server.core.settings import BackendConfig, Bounds
 from voice_server.core.text.hearing import HearingDone
@@ -36,8 +35,6 @@ from voice_server.stream.recogniser import Recogniser
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_leaks")]
 
-LOAD_S = 60.0  # of several at once, on a machine that is busy with other things
-PATIENT = replace(FAST_WORKER, load_s=LOAD_S, ping_wait_s=10.0, first_chunk_s=20.0, chunk_gap_s=20.0)
 QUICK = ScalingLimits(look_s=0.05, busy_s=0.5, short_s=1.0, calm_s=1.0)
 SLOW_TO_SHRINK = replace(QUICK, calm_s=600.0)
 LIMITS = replace(FAST, scaling=QUICK, stream=replace(FAST.stream, queue_wait_s=LOAD_S))
@@ -53,11 +50,6 @@ def elastic(least: int, most: int, **options: Any) -> BackendConfig:
 def gated(gate: Path, **options: Any) -> BackendConfig:
     """While `gate` is there, who is started does not get on with loading."""
     return elastic(1, 3, load_fault=f"while={gate};hang", **options)
-
-
-def named(backend: Backend | Recogniser, *states: str) -> list[str]:
-    """The workers in these states."""
-    return [slot.name for slot in backend.pool.slots if slot.state in states]
 
 
 async def are_ready(backend: Backend | Recogniser, number: int) -> None:

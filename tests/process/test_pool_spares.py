@@ -11,7 +11,6 @@ import pytest
 import websockets
 
 from tests.harness import (
-    FAST_WORKER,
     RunningServer,
     eventually,
     read_answer,
@@ -22,31 +21,14 @@ from tests.harness import (
     tone_config,
 )
 from tests.process.hearing_driver import Client, beeps, listening, pitch_config, words
-from tests.process.pool_driver import Listener, first_audio, pid_of, submit
+from tests.process.pool_driver import LOAD_S, PATIENT, Listener, all_loaded, first_audio, named, pid_of, submit
 from voice_server.core.settings import BackendConfig
 from voice_server.core.text.hearing import HearingDone
-from voice_server.stream.backend import Backend
 from voice_server.stream.recogniser import Recogniser
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_leaks")]
 
-LOAD_S = 60.0  # of several at once, on a machine that is busy with other things
-PATIENT = replace(FAST_WORKER, load_s=LOAD_S, ping_wait_s=10.0, first_chunk_s=20.0, chunk_gap_s=20.0)
 TEXT = "This sentence is interrupted long before its end, and its engine does not care."
-
-
-def named(backend: Backend | Recogniser, state: str) -> list[str]:
-    """The workers in this state."""
-    return [slot.name for slot in backend.pool.slots if slot.state == state]
-
-
-async def all_loaded(backend: Backend | Recogniser, *, ready: int = 1, spare: int = 1) -> None:
-    """Which of them are the spares is known only now: the first that loads goes to work."""
-
-    def are_loaded() -> bool:
-        return (len(named(backend, "ready")), len(named(backend, "spare"))) == (ready, spare)
-
-    await eventually(are_loaded, f"{ready} workers and {spare} spares are loaded", LOAD_S)
 
 
 def with_a_spare(gate: Path) -> BackendConfig:
@@ -56,7 +38,7 @@ def with_a_spare(gate: Path) -> BackendConfig:
 
 async def test_a_spare_is_loaded_and_given_no_renders(tone_python: Path) -> None:
     async with running_pool(replace(tone_config(limits=PATIENT, speed_rtf=0.1), spares=2), tone_python) as backend:
-        await all_loaded(backend, spare=2)
+        await all_loaded(backend)
         listeners = [submit(backend, Listener()) for _ in range(3)]
         await eventually(lambda: all(one.ending for one in listeners), "they are heard")
         assert [{one.worker} for one in listeners] == [set(named(backend, "ready"))] * 3
@@ -133,7 +115,7 @@ def pid_of_hearing(recogniser: Recogniser) -> int:
 
 async def test_status_and_metrics_count_spares_apart(tone_python: Path) -> None:
     async with running_server(replace(tone_config(workers=2, limits=PATIENT), spares=1), tone_python) as server:
-        await all_loaded(server.backend, ready=2)
+        await all_loaded(server.backend)
         assert 'voice_workers{backend="tone",state="spare"} 1.0' in metrics(server)
         assert 'voice_workers{backend="tone",state="ready"} 2.0' in metrics(server)
         seen = [worker.state for worker in server.house.status.backends[0].workers]

@@ -14,7 +14,6 @@ import pytest
 import websockets
 
 from tests.harness import (
-    FAST_WORKER,
     Answer,
     RunningServer,
     ask,
@@ -27,7 +26,7 @@ from tests.harness import (
     tone_config,
 )
 from tests.process.hearing_driver import Client, beeps, listening, pitch_config, words
-from tests.process.pool_driver import first_audio, only_slot
+from tests.process.pool_driver import LOAD_S, PATIENT, all_loaded, first_audio, only_slot
 from tests.server_process import is_gone
 from voice_server.core.errors import RestartRunning
 from voice_server.core.settings import BackendConfig
@@ -37,8 +36,6 @@ from voice_server.stream.recogniser import Recogniser
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_leaks")]
 
-LOAD_S = 60.0  # of several at once, on a machine that is busy with other things
-PATIENT = replace(FAST_WORKER, load_s=LOAD_S, ping_wait_s=10.0, first_chunk_s=20.0, chunk_gap_s=20.0)
 TEXT = "The first sentence of this answer. Another one that follows it. And the last of them all."
 SENTENCES = ("The first sentence of this answer.", "Another one that follows it.", "And the last of them all.")
 
@@ -54,13 +51,6 @@ def gated(gate: Path, **options: Any) -> BackendConfig:
 
 def pids(backend: Backend | Recogniser) -> set[int]:
     return {slot.pid for slot in backend.pool.slots}
-
-
-async def all_loaded(backend: Backend | Recogniser) -> None:
-    def are_loaded() -> bool:
-        return all(slot.state in ("ready", "spare") for slot in backend.pool.slots)
-
-    await eventually(are_loaded, "all workers are loaded", LOAD_S)
 
 
 async def restarted(server: RunningServer, method: str = "POST", name: str = "tone") -> tuple[int, dict[str, Any]]:
