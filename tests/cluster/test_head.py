@@ -58,9 +58,29 @@ def test_far_workers_come_back_with_their_head_and_those_at_home_never_leave(
             assert server.wait() == 0
 
 
+@pytest.mark.release
+def test_they_come_back_to_a_gateway_that_is_no_node_of_their_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("grpc", reason="Ray's client needs ray[client]")
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    port, client_port = free_port(), free_port()
+    with _server(tmp_path, f"ray://127.0.0.1:{client_port}") as server:
+        with _far_away(port, client_port):
+            wait_until(lambda: _can_speak(server, "tone"), "far workers are ready", START_S)
+            assert _spoken(server, "tone") == tone_bytes(TEXT)
+        wait_until(lambda: _is_waiting_for(server, client_port), "it says what it waits for", START_S)
+        assert _spoken(server, "near") == tone_bytes(TEXT)
+        with _far_away(port, client_port):
+            wait_until(lambda: _can_speak(server, "tone"), "far workers are back", 2 * START_S)
+            assert _spoken(server, "tone") == tone_bytes(TEXT)
+            server.send(15)
+            assert server.wait() == 0
+
+
 @contextmanager
-def _far_away(port: int) -> Iterator[Any]:
-    with ray_cluster(port=port, **IMPATIENT) as cluster:
+def _far_away(port: int, client_port: int = 0) -> Iterator[Any]:
+    with ray_cluster(port=port, client_port=client_port, **IMPATIENT) as cluster:
         add_node(cluster, 1)
         yield cluster
 

@@ -41,6 +41,7 @@ _LOG_BYTES = 32 * 1024  # of a packet of news
 _EXIT_FOLLOWS_S = 1.0  # between a kill, or the end of the frames, and the exit that explains it
 _LIMITS = ParcelLimits()
 _CLUSTER_LIMITS = ClusterLimits()
+_LOST = (RayError, ConnectionError)  # the latter is what Ray's client says of its head
 
 
 async def run(fd: int, address: str) -> None:
@@ -124,8 +125,9 @@ class _Crossing:
             for task in (orders, life):
                 task.cancel()
             await asyncio.gather(orders, life, return_exceptions=True)
-            if self._actor:
-                ray.kill(self._actor)
+            with contextlib.suppress(*_LOST):
+                if self._actor:
+                    ray.kill(self._actor)
             self._frames.close()
             self._news.close()
 
@@ -148,7 +150,7 @@ class _Crossing:
             code = await life
             await asyncio.wait(pumps[:1], timeout=_EXIT_FOLLOWS_S)  # all of its frames are told before its end
             await self.tell("exit", code, "")
-        except RayError as error:
+        except _LOST as error:
             await self.tell(*(("exit", 0) if pumps else ("failed",)), _words(error))
         finally:
             for task in (life, *pumps):
@@ -194,13 +196,13 @@ class _Crossing:
         return Courier(addresses, self._offers, _LIMITS, send=self._write, bring=self._bring, say=upward.say)
 
     async def _write(self, frames: bytes) -> None:
-        with contextlib.suppress(RayError):  # its end is told elsewhere
+        with contextlib.suppress(*_LOST):  # its end is told elsewhere
             await self._actor.write.remote(frames)
 
     async def _bring(self, freight: Sequence[Freight]) -> None:
         try:
             await self._actor.bring.remote(freight)
-        except RayError as error:
+        except _LOST as error:
             raise Undelivered(f"its files did not get to the node: {_words(error)}") from error
 
     async def _obey(self) -> None:
@@ -220,7 +222,9 @@ class _Crossing:
                 await self._loop.sock_sendall(self._news, msgpack.packb(news))
 
 
-def _words(error: RayError) -> str:
+def _words(error: Exception) -> str:
+    if isinstance(error, ConnectionError):
+        return "was lost with the way to its cluster"
     if isinstance(error, RayTaskError):
         return str(error.cause)
     if isinstance(error, RayActorError) and "node has died" in str(error):

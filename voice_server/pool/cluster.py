@@ -61,7 +61,7 @@ class Cluster:
 
     def join(self) -> None:
         """Once it can be reached. Blocks for seconds the first time. Raises CannotJoin."""
-        if self._has_joined:
+        if self._has_joined and ray.is_initialized():  # a client loses its cluster, and lives on
             return
         try:
             ray.init(
