@@ -64,8 +64,7 @@ class Far:
     async def bring(self, parcels: Sequence[tuple[str, str, Awaitable[bytes]]]) -> None:
         """Have these on the shelf and in the tray: the name of each, its place, and its content. Raises OSError."""
         assert self._depot is not None
-        for name, place, content in parcels:
-            await self._depot.bring(name, place, content)
+        await asyncio.gather(*(self._depot.bring(*parcel) for parcel in parcels))
 
     async def forget(self, digests: Sequence[str]) -> None:
         if self._depot:
