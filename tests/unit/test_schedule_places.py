@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.unit.scheduler_desk import FILE, LONG, NOW, A, B, C, Desk
+from tests.unit.scheduler_desk import FILE, LONG, NOW, A, B, C, D, Desk, E
 from voice_server.core.scheduling.schedule import Assignment
 from voice_server.core.scheduling.snapshot import Place, RenderState
 
@@ -83,3 +83,53 @@ def test_a_look_at_everything_shows_who_waits_for_what() -> None:
         B: (1, 0.0, 0.0),
         C: (1, 0.0, 0.0),
     }
+
+
+# When somebody else may wait
+
+
+def test_a_place_is_free_when_the_next_one_is_let_in() -> None:
+    desk = Desk(4)
+    desk.measure(0.9)
+    for stream in (A, B, C):
+        desk.say(stream)
+    desk.start()
+    first = desk.scheduler.place(B, NOW)
+    assert first
+    assert first.eta_s
+    assert desk.scheduler.place_free_in_s(NOW) == first.eta_s
+
+
+def test_nobody_knows_when_a_place_is_free_before_anything_was_measured() -> None:
+    desk = Desk(1)
+    for stream in (A, B, C, D, E):
+        desk.say(stream)
+    desk.start()
+    assert desk.scheduler.waiting_streams == 4
+    assert desk.scheduler.place_free_in_s(NOW) is None
+
+
+def test_where_all_are_let_in_a_place_is_free_with_the_next_seat() -> None:
+    desk, _ = full_desk()
+    assert desk.scheduler.place_free_in_s(NOW + 1.0) == first_in_line(desk, 6.0).eta_s
+
+
+def test_only_who_begins_an_answer_needs_a_place() -> None:
+    desk, _ = full_desk()
+    assert desk.scheduler.waiting_streams == 2
+    assert desk.scheduler.loser(D, 2) == D
+    assert desk.scheduler.loser(D, 3) is None
+    assert desk.scheduler.loser(A, 0) is None, "it speaks"
+    assert desk.scheduler.loser(B, 0) is None, "it has one"
+
+
+def test_the_latest_of_a_client_with_many_gives_its_place_to_who_has_none() -> None:
+    desk = Desk(1)
+    for stream in (11, 12, 13):
+        desk.scheduler.open_stream(stream, live=True, client="greedy")
+    for stream in (A, 11, 12, 13):
+        desk.say(stream)
+        desk.start()
+    assert desk.scheduler.loser(B, 3) == 13
+    desk.scheduler.clear(13)
+    assert desk.scheduler.loser(B, 3) is None
