@@ -107,6 +107,17 @@ def test_one_more_comes_when_deadlines_are_missed_more_often_than_by_chance() ->
         plant.misses += 5
     assert plant.run(1) == [2]
     assert plant.reason == "deadlines were missed or somebody waited again"
+    assert plant.run(LOAD_S) == []
+
+
+def test_who_came_because_deadlines_were_missed_stays_for_minutes() -> None:
+    plant = Plant(Bounds(1, 8))
+    plant.run(2 * LIMITS.calm_s, need=0.5 * EACH)
+    for _ in range(LIMITS.short_looks):
+        plant.misses += 5
+        plant.run(1)
+    assert plant.run(LIMITS.calm_s - 1) == []
+    assert plant.run(2) == [1]
 
 
 def test_few_missed_deadlines_are_chance() -> None:
@@ -159,6 +170,22 @@ def test_nobody_goes_whose_absence_would_leave_little_to_spare() -> None:
     plant = Plant(Bounds(1, 8))
     plant.run(60, need=1.5 * EACH)
     assert plant.run(10 * LIMITS.calm_s, need=0.8 * EACH) == []
+
+
+def test_nobody_goes_while_somebody_waits_however_little_is_needed() -> None:
+    scaling, waits = Scaling(Bounds(1, 4), LIMITS), Load(need=0.1, each=EACH, waiting=1, misses=0, idle=4)
+    for now in range(2 * int(LIMITS.calm_s)):
+        scaling.see(waits, Crew(4, 4), now)
+        assert scaling.decide(waits, Crew(4, 4), now) is None
+
+
+def test_nobody_goes_before_the_pool_was_seen_for_minutes() -> None:
+    scaling, quiet = Scaling(Bounds(1, 4), LIMITS), Load(need=0.1, each=EACH, waiting=0, misses=0, idle=4)
+    for now in range(int(LIMITS.calm_s)):
+        scaling.see(quiet, Crew(4, 4), now)
+        assert scaling.decide(quiet, Crew(4, 4), now) is None
+    scaling.see(quiet, Crew(4, 4), LIMITS.calm_s)
+    assert scaling.decide(quiet, Crew(4, 4), LIMITS.calm_s) is not None
 
 
 def test_only_those_go_who_have_nothing_to_do() -> None:

@@ -70,9 +70,8 @@ class Scaling:
         is_busy = _count(load.need, load.each * self._limits.busy) > crew.slots
         self._busy_since = min(self._busy_since, now) if is_busy else math.inf
         missed, self._misses = self._misses is not None and load.misses > self._misses, load.misses
-        if crew.ready < crew.slots:  # one is coming: it may be all that lacks
-            self._short.clear()
-        elif load.waiting or (missed and not load.idle):  # where a worker idles, another one would not help
+        is_short = load.waiting or (missed and not load.idle)  # where a worker idles, another one would not help
+        if is_short and crew.ready == crew.slots:  # else one is coming: it may be all that lacks
             self._short.append(now)
         while self._short and self._short[0] <= now - self._limits.short_s:
             self._short.popleft()
@@ -109,7 +108,6 @@ class Scaling:
     def _to(self, number: int, crew: Crew, now: float, reason: str) -> Decision | None:
         if number == crew.slots:
             return None
-        self._busy_since = math.inf
         self._short.clear()
         self._peak(number, now)
         return Decision(now, crew.slots, number, reason)
