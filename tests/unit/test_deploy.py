@@ -66,6 +66,13 @@ def test_the_container_copies_only_what_is_there() -> None:
     assert copied and all((ROOT / path).exists() for path in copied)
 
 
+def test_the_container_can_be_built_with_what_a_cluster_needs() -> None:
+    optional = (ROOT / "pyproject.toml").read_text().split("[project.optional-dependencies]")[1].split("\n[")[0]
+    asked = re.findall(r"EXTRAS=([a-z,]+)", "".join(path.read_text() for path in DEPLOY.iterdir() if path.is_file()))
+    assert {"otel", "otel,kuberay"} == set(asked) and {"otel", "kuberay"} <= set(re.findall(r"^(\w+) = ", optional, re.MULTILINE))
+    assert ("ARG", "EXTRAS=otel") in containerfile()
+
+
 def test_the_container_runs_as_nobody_in_particular_and_says_how_it_is() -> None:
     kinds = [kind for kind, _ in containerfile()]
     told = dict(containerfile())
