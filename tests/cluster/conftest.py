@@ -106,7 +106,7 @@ def _environ(process: psutil.Process) -> dict[str, str]:
         return {}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def cluster() -> Iterator[Any]:
     pytest.importorskip("ray", reason="the extra `cluster` is not installed")
     with pytest.MonkeyPatch.context() as patch:
@@ -119,6 +119,8 @@ def cluster() -> Iterator[Any]:
 async def nodes(anyio_backend: str, cluster: Any) -> AsyncIterator[Nodes]:
     """Two of them at the start. No worker is left at the end."""
     nodes = Nodes(cluster)
+    for surplus in [*cluster.worker_nodes][2:]:
+        cluster.remove_node(surplus)
     while len(cluster.worker_nodes) < 2:
         nodes.add()
     yield nodes
