@@ -106,7 +106,7 @@ def _environ(process: psutil.Process) -> dict[str, str]:
         return {}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     pytest.importorskip("ray", reason="the extra `cluster` is not installed")
     with pytest.MonkeyPatch.context() as patch:
