@@ -41,7 +41,7 @@ from voice_server.stream.recogniser import Recogniser
 from voice_server.voices import Sample, VoiceStore
 from voice_server.worker.pcm import to_pcm
 
-TIMEOUT_S = 20.0  # for anything that should happen soon; a test that needs all of it has failed
+TIMEOUT_S = 40.0  # for anything that should happen soon; a test that needs all of it has failed
 
 FAST_WORKER = WorkerLimits(
     load_s=5.0,
