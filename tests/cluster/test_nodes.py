@@ -110,7 +110,7 @@ async def test_a_cancel_reaches_the_engine_in_the_middle_of_its_render(nodes: No
 
 def _bridge() -> psutil.Process:
     alive = (child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE)
-    (bridge,) = (child for child in alive if "voice_server.pool.bridge" in child.cmdline())
+    (bridge,) = (child for child in alive if "voice_server.pool.cluster.bridge" in child.cmdline())
     return bridge
 
 

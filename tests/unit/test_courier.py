@@ -11,8 +11,8 @@ import pytest
 
 from tests.harness import eventually
 from voice_server.core.limits import ParcelLimits
-from voice_server.pool.courier import Courier, Freight, Undelivered
-from voice_server.pool.parcels import Addresses, Landing, Offers
+from voice_server.pool.cluster.courier import Courier, Freight, Undelivered
+from voice_server.pool.cluster.parcels import Addresses, Landing, Offers
 from voice_server.wire.frames import FrameDecoder
 from voice_server.wire.messages import (
     Cancel,

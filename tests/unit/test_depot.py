@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from voice_server.core.limits import ParcelLimits
-from voice_server.pool.depot import Depot
+from voice_server.pool.cluster.depot import Depot
 
 pytestmark = pytest.mark.anyio
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from voice_server.core.limits import ParcelLimits
-from voice_server.pool.parcels import Addresses, Landing, Offers
+from voice_server.pool.cluster.parcels import Addresses, Landing, Offers
 from voice_server.wire.messages import Cancel, Hear, Load, Message, Ping, Render
 
 LIMITS = ParcelLimits()

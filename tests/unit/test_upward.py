@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voice_server.pool.upward import Edges, Upward
+from voice_server.pool.cluster.upward import Edges, Upward
 from voice_server.wire.frames import FrameDecoder, encode
 from voice_server.wire.messages import Audio, Cancelled, Hello, Message, Pong, Progress
 

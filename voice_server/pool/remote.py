@@ -78,7 +78,7 @@ class Bridge:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "voice_server.pool.bridge", str(theirs.fileno()), self._address],
+                [sys.executable, "-m", "voice_server.pool.cluster.bridge", str(theirs.fileno()), self._address],
                 env=self._env,
                 cwd="/",  # Ray puts the folder of its driver before the code that travels
                 pass_fds=(theirs.fileno(),),

@@ -1,7 +1,7 @@
 """The far end of a worker that lives on another machine: the same process as at home, and calls that pass its bytes on.
 
 Runs in an actor on that machine, on the code of the gateway, which travels there. Nothing here knows of the cluster:
-who calls is `pool/bridge.py`. What nobody has fetched yet is bounded: frames wait in the worker's socket, of its log
+who calls is the bridge. What nobody has fetched yet is bounded: frames wait in the worker's socket, of its log
 the end is kept.
 """
 
@@ -17,11 +17,11 @@ from typing import Any
 
 from voice_server.core.limits import ParcelLimits
 from voice_server.core.settings import VenvSpec
-from voice_server.pool.depot import Depot
+from voice_server.pool.cluster.depot import Depot
 from voice_server.pool.process import Command, Exit, Guardian, WorkerProcess, inherited
 from voice_server.venvs import VenvStore, default_home
 
-_PACKAGE = Path(__file__).resolve().parent.parent
+_PACKAGE = Path(__file__).resolve().parents[2]
 _READ_BYTES = 64 * 1024  # less than what Ray would put into its object store, at the price of two more copies
 _LOG_BYTES = 256 * 1024
 _STAGE_CHARS = 300  # as much as a worker tells of its loading

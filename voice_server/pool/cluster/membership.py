@@ -19,7 +19,7 @@ from ray.exceptions import RayError
 
 from voice_server.core.limits import ClusterLimits
 
-_PACKAGE = Path(__file__).resolve().parent.parent
+_PACKAGE = Path(__file__).resolve().parents[2]
 _ANY = "auto"  # the cluster that this machine is a node of
 
 

@@ -1,4 +1,4 @@
-"""The gateway's way into a Ray cluster, in a process of its own: `python -m voice_server.pool.bridge FD ADDRESS`.
+"""The gateway's way into a Ray cluster, a process of its own: `python -m voice_server.pool.cluster.bridge FD ADDRESS`.
 
 Ray ends the process that drives it when the head or the node beside it is lost for long, and takes its signals: a
 gateway that did not stand apart would go down with its cluster. It gets one packet for each worker that is to live,
@@ -28,11 +28,11 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from voice_server.core.limits import ClusterLimits, ParcelLimits
-from voice_server.pool.cluster import CannotJoin, Cluster, node_of
-from voice_server.pool.courier import Courier, Freight, Undelivered
-from voice_server.pool.far import Far
-from voice_server.pool.parcels import Addresses, Landing, Offers
-from voice_server.pool.upward import Upward
+from voice_server.pool.cluster.courier import Courier, Freight, Undelivered
+from voice_server.pool.cluster.far import Far
+from voice_server.pool.cluster.membership import CannotJoin, Cluster, node_of
+from voice_server.pool.cluster.parcels import Addresses, Landing, Offers
+from voice_server.pool.cluster.upward import Upward
 from voice_server.wire.frames import FrameDecoder
 
 _READ_BYTES = 64 * 1024

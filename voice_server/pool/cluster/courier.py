@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from voice_server.core.limits import ParcelLimits
-from voice_server.pool.parcels import Addresses, Offers, Parcel
+from voice_server.pool.cluster.parcels import Addresses, Offers, Parcel
 from voice_server.wire.frames import encode
 from voice_server.wire.messages import (
     Cancel,

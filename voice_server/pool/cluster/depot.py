@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from voice_server.core.limits import ParcelLimits
-from voice_server.pool.parcels import LORAS, Landing
+from voice_server.pool.cluster.parcels import LORAS, Landing
 
 
 class Depot:
