@@ -103,7 +103,7 @@ def _nodes(above: Axes, below: Axes, outcomes: Sequence[Outcome]) -> None:
         _over_time(below, outcome, lambda one: one.gap_free * 100, colour)
     _over_time(above, noticed, lambda one: one.first_p95_ms, "#c69026", label="95th percentile")
     _over_time(above, noticed, lambda one: one.first_p50_ms, "#4c8ed9", label="median")
-    above.set(yscale="log", ylim=(10, None), ylabel="first audio, ms")
+    above.set(ylim=(0, None), ylabel="first audio, ms")
     below.set(xlabel="seconds", ylabel="without a gap, %")
 
 

@@ -4,7 +4,7 @@
     uv run python -m bench.simulate --compare FILE          FILE is what bench.schedule --json wrote
     uv run python -m bench.simulate --scale 1 10 100 1000   workers, chunk-EDF
     uv run python -m bench.simulate --plots docs/media      both of the first and the third, drawn
-    uv run python -m bench.simulate --nodes 125 --workers 1000 --listeners 10000 --seconds 180 --plots docs/media
+    uv run python -m bench.simulate --nodes 125 --workers 1000 --listeners 10000 --seconds 120 --plots docs/media
 
 `bench/simulated.py` says what is simulated. A comparison is asked exactly what the real run was asked, and takes the
 engine's speed from fifo's throughput where that run was overloaded; the rest is predicted. The goal is 15 % for the
