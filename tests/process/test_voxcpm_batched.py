@@ -228,12 +228,14 @@ def test_rows_in_the_buffers_of_a_recorded_step_sound_as_they_do_alone(model: Ba
     assert answer["calls"]
 
 
+@pytest.mark.release
 def test_a_recorded_step_never_waits_for_the_device_nor_brings_anything_there(model: Batcher) -> None:
     names = {name.split(".")[1] for name in model.speak(quick(1), recorded="same")["operations"]}
     assert names >= {"linear", "index_put_"}
     assert not names & ASK_THE_DEVICE
 
 
+@pytest.mark.release
 def test_rows_that_fit_into_no_recorded_step_are_computed_without(two: Batcher) -> None:
     strange = [quick(1, lora="calm"), quick(1, inference_timesteps=4), quick(1), quick(1)]
     answer = two.speak(*strange, recorded="same")
