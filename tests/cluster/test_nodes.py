@@ -19,11 +19,12 @@ pytestmark = [pytest.mark.anyio, pytest.mark.cluster, pytest.mark.timeout(400)]
 SENTENCE = "This sentence is long enough for somebody to die in the middle of it."
 
 
-async def test_the_workers_of_two_nodes_say_what_those_of_one_machine_do(nodes: Nodes, serving: Serving) -> None:
+async def test_the_workers_of_three_nodes_say_what_those_of_one_machine_do(nodes: Nodes, serving: Serving) -> None:
     texts = [f"This is what stream number {number} has to say." for number in range(16)]
-    async with serving() as server:
+    nodes.add()
+    async with serving(workers=3) as server:
         pids = [slot.pid for slot in server.backend.pool.slots]
-        assert len({nodes.raylet_of(pid) for pid in pids}) == 2
+        assert len({nodes.raylet_of(pid) for pid in pids}) == 3
         answers = await asyncio.gather(*(ask(server.ws, {"token": text, "done": True}) for text in texts))
     assert [answer.audio for answer in answers] == [tone_bytes(text) for text in texts]
 
