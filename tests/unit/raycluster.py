@@ -36,6 +36,13 @@ class AutoscalerOptions(_Strict):
     volume_mounts: list[dict[str, Any]] = []
 
 
+class GcsFaultToleranceOptions(_Strict):
+    redis_address: str  # may be left out in newer ones
+    redis_username: dict[str, Any] = {}
+    redis_password: dict[str, Any] = {}
+    external_storage_namespace: str = ""
+
+
 class HeadGroupSpec(_Strict):
     template: Pod
     ray_start_params: Words  # may be left out in newer ones
@@ -44,6 +51,10 @@ class HeadGroupSpec(_Strict):
     resources: Words = {}
     labels: Words = {}
     service_type: str = ""
+
+
+class ScaleStrategy(_Strict):
+    workers_to_delete: list[str] = []
 
 
 class WorkerGroupSpec(_Strict):
@@ -57,7 +68,7 @@ class WorkerGroupSpec(_Strict):
     idle_timeout_seconds: Count | None = None
     resources: Words = {}
     labels: Words = {}
-    scale_strategy: dict[str, list[str]] = {}
+    scale_strategy: ScaleStrategy | None = None
     num_of_hosts: Count = 1
 
 
@@ -68,9 +79,9 @@ class RayClusterSpec(_Strict):
     auth_options: AuthOptions | None = None
     autoscaler_options: AutoscalerOptions | None = None
     enable_in_tree_autoscaling: bool | None = None
-    gcs_fault_tolerance_options: dict[str, Any] = {}
+    gcs_fault_tolerance_options: GcsFaultToleranceOptions | None = None
     head_service_annotations: Words = {}
-    managed_by: str = ""
+    managed_by: Literal["ray.io/kuberay-operator", "kueue.x-k8s.io/multikueue"] | None = None
     suspend: bool | None = None
 
 
