@@ -145,9 +145,12 @@ def port_process(name: str, folder: Path, config: Path, *flags: str) -> Iterator
     try:
         yield port
     finally:
-        if process.poll() is None:
+        with suppress(OSError):
+            port.hang_up()  # it ends with who started it
+        try:
+            port.wait()
+        finally:
             process.kill()
-        port.wait()
         for pipe in filter(None, (process.stdin, process.stdout, process.stderr)):
             with suppress(BrokenPipeError):  # it holds words that nobody will read
                 pipe.close()
