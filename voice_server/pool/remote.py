@@ -28,6 +28,8 @@ from voice_server.pool.process import Command, Exit, Guardian, inherited
 
 _ROOT = Path(__file__).resolve().parents[2]
 _PACKET_BYTES = 128 * 1024
+# Of who drives it from below `uv run` Ray would send the whole folder it is in to the nodes (2.60, seen).
+_NO_UV = {"RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
 _NO_BRIDGE = "lost its way: the bridge to the cluster has ended"
 
 
@@ -114,7 +116,7 @@ def bridge_environ(environ: Mapping[str, str]) -> dict[str, str]:
     """What the bridge may see of our environment: where Ray and we are found, and none of our secrets."""
     of_ray = {key: value for key, value in environ.items() if key.startswith("RAY_")}
     path = os.pathsep.join(filter(None, [str(_ROOT), environ.get("PYTHONPATH")]))
-    return {**inherited(environ), **of_ray, "PYTHONPATH": path}
+    return {**inherited(environ), **of_ray, **_NO_UV, "PYTHONPATH": path}
 
 
 class RayLauncher:
