@@ -55,7 +55,9 @@ async def strict(
 
 def talk(server: RunningServer, key: str = "one") -> websockets.connect:
     headers = {"Authorization": f"Bearer {key}"}
-    return websockets.connect(f"{server.ws}/stream-tokens?keep_open=1", additional_headers=headers, max_size=None)
+    url = f"{server.ws}/stream-tokens?keep_open=1"
+    # No limit: a goodbye that waits behind unread audio takes ten seconds.
+    return websockets.connect(url, additional_headers=headers, max_size=None, max_queue=None)
 
 
 async def test_text_over_the_budget_is_refused_with_the_time_to_wait_and_the_session_goes_on(
