@@ -85,6 +85,7 @@ async def test_a_cloned_voice_speaks_on_a_node_from_a_file_of_the_nodes_own(
     assert parcel(node_home, store, "ada").read_bytes() == store.samples["ada"].path.read_bytes()
 
 
+@pytest.mark.release
 async def test_two_workers_that_ask_for_a_voice_at_once_share_one_file(
     serving: Serving, tmp_path: Path, node_home: Path
 ) -> None:
@@ -100,6 +101,7 @@ async def test_two_workers_that_ask_for_a_voice_at_once_share_one_file(
     assert list(kept.parent.glob(f"{kept.stem}*")) == [kept], "one file, no drafts"
 
 
+@pytest.mark.release
 async def test_a_worker_that_starts_later_finds_what_was_brought_before(
     serving: Serving, tmp_path: Path, node_home: Path
 ) -> None:
@@ -113,6 +115,7 @@ async def test_a_worker_that_starts_later_finds_what_was_brought_before(
     assert len(set(inodes)) == 1
 
 
+@pytest.mark.release
 async def test_a_sample_that_was_replaced_and_one_that_came_back_are_heard(serving: Serving, tmp_path: Path) -> None:
     store = drop(tmp_path, "ada", 337.0)
     async with serving(workers=1, voices=store) as server:
@@ -125,6 +128,7 @@ async def test_a_sample_that_was_replaced_and_one_that_came_back_are_heard(servi
             assert answer.audio == cloned_tone_bytes(store.samples["ada"], "Who is it?")
 
 
+@pytest.mark.release
 async def test_a_voice_that_was_taken_away_is_gone_from_the_nodes(
     serving: Serving, tmp_path: Path, node_home: Path
 ) -> None:
@@ -178,6 +182,7 @@ async def test_an_adapter_of_ones_own_travels_with_its_neighbour_its_loras_and_i
     await eventually(lambda: not any((node_home / "trays").glob("*/adapter")), "the tray is gone with its worker")
 
 
+@pytest.mark.release
 async def test_what_a_worker_learns_is_kept_in_the_cache_of_its_node(
     nodes: Nodes, serving: Serving, node_home: Path
 ) -> None:
@@ -208,6 +213,7 @@ def never_built(node_home: Path) -> Iterator[VenvSpec]:
     folder.with_name(f"{folder.name}.lock").unlink()
 
 
+@pytest.mark.release
 async def test_a_node_that_builds_an_environment_tells_what_it_is_doing(
     serving: Serving, never_built: VenvSpec
 ) -> None:
