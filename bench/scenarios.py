@@ -26,7 +26,7 @@ from voice_server.core.limits import WorkerLimits
 CHUNK_S = 0.16  # of VoxCPM2
 WARM_UP_S = 50.0  # the longest answer lasts 48 s: after that as many listen as ever
 DRAIN_S = 5.0  # until the last answers have been rendered
-RAY = Link(latency_s=0.00225, spread=0.5, bytes_per_s=125e6)  # bench.cluster: 3.2 ms there and back on a quiet machine, 4.5 on a busy one; 1 Gbit/s
+RAY = Link(latency_s=0.00225, spread=0.5, bytes_per_s=125e6)  # bench.cluster on a busy machine; 1 Gbit/s
 MOMENT_S = 2.0
 OFF_BY_S = 1e-6  # of a whole answer: sums of many chunks
 
