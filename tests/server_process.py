@@ -73,7 +73,13 @@ class ServerProcess:
 
     def wait(self) -> int:
         """The exit code. What the server still had to say is in `stderr` then."""
-        code = self._process.wait(TIMEOUT_S)
+        try:
+            code = self._process.wait(TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.send(signal.SIGABRT)  # and faulthandler tells where each thread stands
+            self._process.wait(TIMEOUT_S)
+            self._reader.join(TIMEOUT_S)
+            raise AssertionError(f"the server did not end within {TIMEOUT_S} s:\n{self.stderr}") from None
         self._reader.join(TIMEOUT_S)
         return code
 
@@ -96,7 +102,7 @@ def server_process(
     if PLACEMENT.cluster:
         flags = (*flags, "--cluster", PLACEMENT.cluster)
         PLACEMENT.launched += 1
-    environ = {**os.environ, "PYTHONPATH": str(HOME)}
+    environ = {**os.environ, "PYTHONPATH": str(HOME), "PYTHONFAULTHANDLER": "1"}
     process = subprocess.Popen([*by, *command, *flags], stderr=subprocess.PIPE, text=True, env=environ)
     try:
         yield ServerProcess(process)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import sys
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -47,3 +50,27 @@ async def test_g6_a_loop_that_answers_is_measured_and_not_logged(caplog: pytest.
         await eventually(lambda: len(late) >= 5, "the loop answered five times")
     assert not caplog.records
     assert all(seconds >= 0 for seconds in late)
+
+
+async def test_g6_the_watch_ends_when_it_is_told_to_just_as_it_begins_to_look(free_switching: None) -> None:
+    """Its pause is over while the loop still runs; the loop's word to end was overlooked then, and both waited."""
+    loop, has_looked = asyncio.get_running_loop(), asyncio.Event()
+    limits = WatchdogLimits(blocked_s=20.0, look_s=0.1)
+
+    def looked(late_s: float) -> None:
+        loop.call_soon_threadsafe(has_looked.set)
+
+    with watching(limits, looked):
+        await has_looked.wait()
+        block_the_loop(0.01)  # the watch goes to rest
+        sys.setswitchinterval(10.0)  # and gets to run only when the loop waits for it
+        until = time.monotonic() + 2 * limits.look_s
+        while time.monotonic() < until:
+            pass
+
+
+@pytest.fixture
+def free_switching() -> Iterator[None]:
+    interval_s = sys.getswitchinterval()
+    yield
+    sys.setswitchinterval(interval_s)

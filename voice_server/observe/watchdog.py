@@ -55,6 +55,8 @@ class _Watchdog:
         while not self._ended.wait(self._limits.look_s):
             asked_at = time.monotonic()
             self._alive.clear()
+            if self._ended.is_set():  # the loop waits for us in `stop`, whose word this may just have cleared
+                return
             self._loop.call_soon_threadsafe(self._alive.set)
             if not self._alive.wait(self._limits.blocked_s):
                 where = self._where()
