@@ -157,6 +157,21 @@ async def test_four_open_streams_are_heard_whole_though_their_worker_is_killed(t
         assert all(told["exact"] for told in resumed)
 
 
+async def test_a_worker_that_finds_less_memory_is_given_less_from_then_on(tone_python: Path) -> None:
+    async with hall(tone_python, speed_rtf=0.05, fault="shrink@1:2") as scene:
+        first = await scene.come("first", {"token": LONG.format("over"), "done": True})
+        await first.leave()
+        clients = [await scene.come(name, {"token": speech(name), "done": True}) for name in NAMES]
+        hearing = asyncio.gather(*(client.leave() for client in clients))
+        seen = set()
+        while not hearing.done():
+            (worker,) = scene.server.backend.pool.dispatcher.snapshot().workers
+            seen.add((worker.capacity, len(worker.open)))
+            await asyncio.sleep(0.01)
+        assert (2, 2) in seen and seen <= {(2, 0), (2, 1), (2, 2)}
+        assert {client.name: client.audio for client in clients} == {name: all_of(name) for name in NAMES}
+
+
 async def test_a_barge_in_leaves_the_others_whole(tone_python: Path) -> None:
     async with hall(tone_python, speed_rtf=0.05) as scene:
         loud, *others = await scene.four()

@@ -146,6 +146,9 @@ class World:
         assert worker not in self.ready and worker not in self.lost
         self.ready.append(worker)
 
+    def on_capacity(self, worker: Worker, capacity: int) -> None:
+        raise AssertionError("no memory runs out here")
+
     def on_audio(self, worker: Worker, render_id: int, pcm: bytes) -> None:
         assert worker not in self.lost and self.ends[render_id] == 0
 

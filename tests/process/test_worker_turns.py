@@ -30,6 +30,7 @@ from voice_server.wire.messages import (
     Audio,
     Cancel,
     Cancelled,
+    Capacity,
     Deadline,
     Done,
     Failed,
@@ -145,6 +146,19 @@ def test_renders_that_take_turns_do_not_mix_their_audio() -> None:
                 pcm[message.render_id] += message.pcm
             ends += isinstance(message, Done)
         assert pcm == {0: expected(voice="tone"), 1: expected(voice="low"), 2: expected(voice="high")}
+
+
+def test_an_engine_that_finds_less_memory_says_so_once_and_goes_on_with_what_it_has() -> None:
+    with loaded(capacity=3, speed_rtf=0.05) as worker:
+        for render_id in range(3):
+            worker.say(Render(render_id, TEXT, "", {"fault": "shrink@1:2"} if render_id == 0 else {}))
+        pcm, told = {0: b"", 1: b"", 2: b""}, []
+        while sum(isinstance(message, Done) for message in told) < 3:
+            told.append(worker.hear())
+            if isinstance(told[-1], Audio):
+                pcm[told[-1].render_id] += told[-1].pcm
+        assert [message for message in told if isinstance(message, Capacity)] == [Capacity(2)]
+        assert pcm == {0: expected(), 1: expected(), 2: expected()}
 
 
 # An engine that works in silence

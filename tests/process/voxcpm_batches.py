@@ -242,7 +242,7 @@ def main() -> None:
                 for talk, render in zip(talks, plan["renders"], strict=True)
             ]
             answer = {"renders": told}
-        together, engine._together = engine._together, engine.capacity
+        together, engine.capacity = engine.capacity, len(engine._slots)
         piece, engine._piece = engine._piece, 64
         rest = {"rows": batches.rows, "together": together, "free": engine.free, "left_over": left_over(engine)}
         engine._steps = engine._stepper

@@ -15,6 +15,7 @@ from voice_server.wire.messages import (
     Audio,
     Cancel,
     Cancelled,
+    Capacity,
     Deadline,
     Done,
     Failed,
@@ -38,7 +39,7 @@ GATEWAYS = get_args(GatewayMessage)
 PCM = b"\x01\x00"
 GATEWAY_SAYS: list[Message] = [LOAD, Render(1, "x", "a"), Cancel(1), Deadline(1, 0.0), Ping(1), Stop()]
 WORKER_SAYS: list[Message] = [
-    *(HELLO, Progress("x"), READY, LoadFailed("x"), Audio(1, 0, PCM)),
+    *(HELLO, Progress("x"), READY, Capacity(1), LoadFailed("x"), Audio(1, 0, PCM)),
     *(Done(1, 0), Cancelled(1), Failed(1, "render_failed", "x"), Pong(1)),
 ]
 
@@ -113,6 +114,9 @@ RULES: list[tuple[str, list[Message], Message]] = [
     ("ready before load", [HELLO], READY),
     ("ready without capacity", [HELLO, LOAD], Ready(24000, 0, ["a"])),
     ("ready without rate", [HELLO, LOAD], Ready(0, 1, ["a"])),
+    ("no capacity", [HELLO, LOAD, READY], Capacity(0)),
+    ("more capacity than promised", [HELLO, LOAD, READY], Capacity(3)),
+    ("capacity of one that was never ready, crossing stop", [HELLO, LOAD, Stop()], Capacity(1)),
     ("ready twice, crossing stop", [HELLO, LOAD, READY, Stop()], READY),
     ("load_failed after ready, crossing stop", [HELLO, LOAD, READY, Stop()], LoadFailed("x")),
     ("load_failed twice", [HELLO, LOAD, LoadFailed("x")], LoadFailed("x")),
@@ -209,6 +213,22 @@ def test_capacity_is_unknown_until_ready() -> None:
     assert conversation.capacity == 0
     say(conversation, READY)
     assert conversation.capacity == 2
+
+
+def test_a_worker_that_holds_less_is_given_less_and_keeps_what_it_has() -> None:
+    conversation = busy()
+    say(conversation, Render(2, "x", "a"), Capacity(1))
+    assert (conversation.capacity, conversation.open_renders) == (1, {1, 2})
+    say(conversation, Done(1, 0))
+    with refusal(Side.GATEWAY, Render(3, "x", "a")):
+        say(conversation, Render(3, "x", "a"))
+    say(conversation, Done(2, 0), Render(3, "x", "a"))
+
+
+def test_a_render_may_be_on_its_way_to_a_worker_that_has_just_said_that_it_holds_less() -> None:
+    conversation = busy(Side.WORKER)
+    say(conversation, Capacity(1), Render(2, "x", "a"))
+    assert conversation.open_renders == {1, 2}
 
 
 def test_an_id_may_be_used_again_after_its_end() -> None:

@@ -137,6 +137,14 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.capacity)
     @rule(data=st.data())
+    def hold_less(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from(sorted(self.capacity)))
+        self.capacity[name] = data.draw(st.integers(1, self.capacity[name]))
+        self.real.worker_holds(name, self.capacity[name])
+        self.assign()
+
+    @precondition(lambda self: self.capacity)
+    @rule(data=st.data())
     def lose_worker(self, data: st.DataObject) -> None:
         """Every sentence of it is said again, in the order of their renders, as the pool does it."""
         name = data.draw(st.sampled_from(sorted(self.capacity)))

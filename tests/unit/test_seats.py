@@ -235,3 +235,22 @@ def test_nobody_knows_the_wait_before_anything_was_measured() -> None:
     office = Office(1)
     office.take("w0")
     assert office.seats.wait_s(0, lambda _: 4.0) is None
+
+
+def test_a_worker_that_holds_less_keeps_its_renders_and_gets_no_more() -> None:
+    office = Office(8)
+    one, other = office.take("w0"), office.take("w0")
+    office.seats.resize("w0", 1)
+    assert office.choose(is_first=True) is None
+    office.end(one, NOW)
+    assert office.choose(is_first=True) is None
+    office.end(other, NOW)
+    assert office.choose() == "w0"
+    assert [state.capacity for state in office.seats.states()] == [1]
+
+
+def test_one_that_gets_no_more_renders_may_still_say_that_it_holds_less() -> None:
+    office = Office(8)
+    office.seats.remove("w0")
+    office.seats.resize("w0", 1)
+    assert office.seats.states() == []

@@ -11,7 +11,7 @@ render, counted from 0.
     spawn@1          a grandchild that holds the worker's pipes    babble          never ends
     silence          nothing but silence                           inf@1           that chunk is all infinity
     short            0.5 ms of sound                               clip            four times too loud: a square wave
-    ignore_cancel:3  takes 3 s to let go of a render
+    ignore_cancel:3  takes 3 s to let go of a render           shrink@1:2      holds 2 renders from then on
 
 Loading knows `die`, `hang`, `hang_gil`, `raise`, `oom`, `stderr`, `print`, `spawn` and also
     config           a configuration error      import     a missing package
@@ -68,6 +68,10 @@ class Fault:
             return np.full_like(samples, _NO_NUMBERS[self.name])
         return samples
 
+    def holds(self, chunk: int, capacity: int) -> int:
+        """Renders that the engine can hold from this chunk on, where it could hold so many."""
+        return int(self.argument) if self.name == "shrink" and chunk == self.chunk else capacity
+
     def linger(self) -> None:
         if self.name == "ignore_cancel":
             time.sleep(float(self.argument))
@@ -80,7 +84,7 @@ def plan(text: str) -> Fault:
         return Fault()
     head, _, argument = rest.partition(":")
     name, _, chunk = head.partition("@")
-    if name not in {*_STRIKES, *_NO_NUMBERS, *_OF_THE_WHOLE, "babble", "ignore_cancel"}:
+    if name not in {*_STRIKES, *_NO_NUMBERS, *_OF_THE_WHOLE, "babble", "ignore_cancel", "shrink"}:
         raise BackendError("bad_option", f"no fault {name!r}")
     return Fault(name, int(chunk or 0), argument)
 

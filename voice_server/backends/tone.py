@@ -156,6 +156,7 @@ class ToneBackend:
         try:
             while begin < count or fault.is_endless:
                 fault.strike(number)
+                self.capacity = fault.holds(number, self.capacity)
                 end = begin + self._chunk_samples if fault.is_endless else min(begin + self._chunk_samples, count)
                 time.sleep((end - begin) / self.sample_rate * self._speed_rtf)
                 yield fault.spoil(number, speech(begin, end))

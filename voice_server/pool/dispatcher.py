@@ -186,6 +186,9 @@ class Dispatcher:
         self._scheduler.worker_ready(worker.name, ready.capacity)
         self._pump()
 
+    def on_capacity(self, worker: Worker, capacity: int) -> None:
+        self._scheduler.worker_holds(worker.name, capacity)
+
     def on_audio(self, worker: Worker, render_id: int, pcm: bytes) -> None:
         if render := self._renders.get(render_id):
             assert worker.ready is not None

@@ -302,6 +302,9 @@ class Pool(Generic[D]):
         self._changed.set()
         self._fill()
 
+    def on_capacity(self, worker: Worker, capacity: int) -> None:
+        self.dispatcher.on_capacity(worker, capacity)
+
     def on_audio(self, worker: Worker, render_id: int, pcm: bytes) -> None:
         self.dispatcher.on_audio(worker, render_id, pcm)
 

@@ -180,6 +180,9 @@ class Supervisor:
         self._enter("ready")
         self._owner.on_ready(worker, ready)
 
+    def on_capacity(self, worker: Worker, capacity: int) -> None:
+        self._owner.on_capacity(worker, capacity)
+
     def on_audio(self, worker: Worker, render_id: int, pcm: bytes) -> None:
         self._owner.on_audio(worker, render_id, pcm)
 

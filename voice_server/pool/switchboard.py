@@ -128,6 +128,10 @@ class Switchboard:
         self._desks[worker.name] = _Desk(worker, ready.capacity)
         self._seat_all()
 
+    def on_capacity(self, worker: Worker, capacity: int) -> None:
+        if desk := self._desks.get(worker.name):
+            desk.seats = min(desk.seats, capacity)  # 0 stays: it was retired
+
     def on_audio(self, worker: Worker, render_id: int, pcm: bytes) -> None:
         raise AssertionError("the conversation lets no worker that listens say audio")
 

@@ -21,6 +21,7 @@ from voice_server.wire.messages import (
     Audio,
     Cancel,
     Cancelled,
+    Capacity,
     Deadline,
     Done,
     Failed,
@@ -53,6 +54,8 @@ class WorkerOwner(Protocol):
     """Who is told what happens to a worker. Called on the event loop, must not block."""
 
     def on_ready(self, worker: Worker, ready: Ready) -> None: ...
+
+    def on_capacity(self, worker: Worker, capacity: int) -> None: ...
 
     def on_audio(self, worker: Worker, render_id: int, pcm: bytes) -> None: ...
 
@@ -239,6 +242,9 @@ class Worker:
                 self.ready = message
                 self._liveness.loaded(now)
                 self._owner.on_ready(self, message)
+            case Capacity(capacity):
+                self._liveness.heard(now)
+                self._owner.on_capacity(self, capacity)
             case LoadFailed(text, retryable):
                 self.retryable = retryable
                 self._disown(text, "load")

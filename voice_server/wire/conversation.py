@@ -10,6 +10,7 @@ the worker reports `progress` until it ends the phase with `ready` or `load_fail
 IDLE and BUSY. The gateway may open as many renders as `ready` promised (`capacity`), each under an id that is not open.
 A render belongs to the worker until it says exactly one of `done`, `failed` or `cancelled`; only then is its place
 free. Its `audio` counts from 0 without gaps. `cancel` (once) asks for an early end, `deadline` changes its urgency.
+A worker that can take fewer than it promised says `capacity`; the gateway opens no more than that from then on.
 
 A worker whose `ready` says that it is of kind `stt` is asked to `listen` in place of `render`. Then the gateway says
 `hear`, counted from 0 without gaps, until `finish`; the worker's `text` counts as audio does and never claims to have
@@ -20,6 +21,7 @@ here: the worker is about to exit, and the gateway may only `ping` or `stop` it.
 
 Messages cross on the wire, and that is no fault:
   * `cancel`, `deadline`, `hear` or `finish` may reach a worker that has just ended the render: it ignores them;
+  * renders may reach a worker that has just lowered its capacity: it takes as many as it promised at first;
   * audio, text, `done` and `failed` may arrive after the gateway said `cancel`. Such audio and text is dropped here
     (`worker_says` returns None), so that nobody can take it for wanted; the end is passed on, since it frees the place.
 
@@ -40,6 +42,7 @@ from voice_server.wire.messages import (
     Audio,
     Cancel,
     Cancelled,
+    Capacity,
     Deadline,
     Done,
     Failed,
@@ -90,9 +93,9 @@ GATEWAY_MAY_SAY: Dict[State, _Kinds] = {
 
 WORKER_MAY_SAY: Dict[State, _Kinds] = {
     State.LOADING: (Hello, Progress, Ready, LoadFailed, Pong),
-    State.IDLE: (Pong,),
-    State.BUSY: (Audio, Text, Progress, *_ENDS, Pong),
-    State.STOPPING: (Hello, Progress, Ready, LoadFailed, Audio, Text, *_ENDS, Pong),
+    State.IDLE: (Capacity, Pong),
+    State.BUSY: (Audio, Text, Progress, Capacity, *_ENDS, Pong),
+    State.STOPPING: (Hello, Progress, Ready, Capacity, LoadFailed, Audio, Text, *_ENDS, Pong),
 }
 
 
@@ -112,6 +115,7 @@ class Conversation:
         self._renders: Dict[int, _Open] = {}
         self._pings: Deque[int] = deque()  # not yet answered
         self._ready: Optional[Ready] = None
+        self._capacity = 0
         self._greeted = False
         self._load_said = False
         self._load_failed = False
@@ -128,7 +132,7 @@ class Conversation:
     @property
     def capacity(self) -> int:
         """Renders that may be open at once; 0 until the worker is ready."""
-        return self._ready.capacity if self._ready else 0
+        return self._capacity
 
     @property
     def open_renders(self) -> FrozenSet[int]:
@@ -168,6 +172,8 @@ class Conversation:
             self._on_hello(message)
         elif isinstance(message, (Ready, LoadFailed)) or (isinstance(message, Progress) and not self._ready):
             self._on_loading(message)
+        elif isinstance(message, Capacity):
+            self._on_capacity(message)
         elif isinstance(message, (Audio, Text)):
             return self._on_chunk(message)
         elif isinstance(message, Pong):
@@ -233,7 +239,13 @@ class Conversation:
                 self._refuse(Side.WORKER, "ready without capacity or sample rate")
             if message.kind not in (TTS, STT):
                 self._refuse(Side.WORKER, "ready as a kind of worker that there is not")
-            self._ready = message
+            self._ready, self._capacity = message, message.capacity
+
+    def _on_capacity(self, message: Capacity) -> None:
+        if self._ready is None or not 1 <= message.capacity <= self._ready.capacity:
+            self._refuse(Side.WORKER, f"capacity {message.capacity}, which is not from 1 to what ready promised")
+        if self._side is Side.GATEWAY:  # what is on its way to the worker was opened before it heard so
+            self._capacity = message.capacity
 
     def _on_chunk(self, chunk: Union[Audio, Text]) -> Union[Audio, Text, None]:
         render = self._open(chunk)

@@ -149,6 +149,14 @@ class Ready:
 
 
 @dataclass(frozen=True)
+class Capacity:
+    """From now on the worker takes fewer renders than `ready` promised, for lack of memory. Those it has go on."""
+
+    type: ClassVar[str] = "capacity"
+    capacity: int
+
+
+@dataclass(frozen=True)
 class LoadFailed:
     """The adapter could not be built; the worker exits after this."""
 
@@ -222,11 +230,23 @@ class Pong:
 
 
 GatewayMessage = Union[Load, Render, Deadline, Listen, Hear, Finish, Cancel, Ping, Stop]
-WorkerMessage = Union[Hello, Progress, Ready, LoadFailed, Audio, Text, Done, Cancelled, Failed, Pong]
+WorkerMessage = Union[Hello, Progress, Ready, Capacity, LoadFailed, Audio, Text, Done, Cancelled, Failed, Pong]
 Message = Union[GatewayMessage, WorkerMessage]
 
 _GATEWAY: Tuple[Type[Any], ...] = (Load, Render, Deadline, Listen, Hear, Finish, Cancel, Ping, Stop)
-_WORKER: Tuple[Type[Any], ...] = (Hello, Progress, Ready, LoadFailed, Audio, Text, Done, Cancelled, Failed, Pong)
+_WORKER: Tuple[Type[Any], ...] = (
+    Hello,
+    Progress,
+    Ready,
+    Capacity,
+    LoadFailed,
+    Audio,
+    Text,
+    Done,
+    Cancelled,
+    Failed,
+    Pong,
+)
 
 
 def _is_count(value: object) -> bool:

@@ -30,7 +30,9 @@ class Adapter(Protocol):
     report stages with: `progress("reading weights")`. Everything is called on the process's main thread.
 
     Two attributes are optional: `capacity` (default 1), the number of renders that may be open at once, stepped in
-    turn; and `deterministic` (default False), whether the same render gives the same samples in every process.
+    turn, which an engine that finds less memory than it took for granted may lower while it renders (those that are
+    open, and those already on their way, it still gets); and `deterministic` (default False), whether the same render
+    gives the same samples in every process.
 
     An engine that computes several renders at once has one more method, `step(renders)`. It gets the iterators of all
     open renders as `render` returned them, the most urgent one first, works for as many as it can, and returns those

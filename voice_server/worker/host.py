@@ -14,7 +14,18 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List
 
-from voice_server.wire.messages import Audio, Cancel, Cancelled, Deadline, Done, Message, Progress, Render, Stop
+from voice_server.wire.messages import (
+    Audio,
+    Cancel,
+    Cancelled,
+    Capacity,
+    Deadline,
+    Done,
+    Message,
+    Progress,
+    Render,
+    Stop,
+)
 from voice_server.worker.adapter import TRUNCATED, Adapter, BackendError
 from voice_server.worker.failures import render_failed
 from voice_server.worker.pcm import duration_s, pieces, spoiled_samples, to_pcm
@@ -51,6 +62,7 @@ class Host:
         self._clock = clock
         self._open: Dict[int, _Open] = {}
         self._life_shown_at = 0.0
+        self._capacity = capacity_of(adapter)
 
     def serve(self) -> None:
         """Render until the gateway says stop."""
@@ -58,6 +70,7 @@ class Host:
             begun_at = self._clock()
             for render in self._worked_for(sorted(self._open.values(), key=lambda render: render.due_at)):
                 self._step(render, begun_at)
+            self._tell_capacity()
         for render in self._open.values():
             _close(render.chunks)
 
@@ -103,6 +116,13 @@ class Host:
             self._drop(renders[0], error)
             return []
         return [render for render in renders if id(render.chunks) in moved] or renders[:1]
+
+    def _tell_capacity(self) -> None:
+        """An adapter that found less memory than it took for granted has lowered it."""
+        capacity = max(1, min(self._capacity, capacity_of(self._adapter)))
+        if capacity < self._capacity:
+            self._capacity = capacity
+            self._link.say(Capacity(capacity))
 
     def _step(self, render: _Open, begun_at: float) -> None:
         try:
@@ -153,6 +173,11 @@ class Host:
     def _fail(self, render_id: int, error: Exception) -> None:
         traceback.print_exception(type(error), error, error.__traceback__)
         self._link.say(render_failed(render_id, error))
+
+
+def capacity_of(adapter: Adapter) -> int:
+    """Renders that may be open at once."""
+    return int(getattr(adapter, "capacity", 1))
 
 
 def prepare(adapter: Adapter, voice: str, sample: Dict[str, Any]) -> None:

@@ -62,9 +62,13 @@ class VoxcpmBackend:
         self._prompts = PromptStore(default_folder(os.environ), self._engine.fingerprint, max_voices)
         self.device = device
         self.sample_rate = self._shape.sample_rate
-        self.capacity = self._engine.capacity
         self.deterministic = self._engine.deterministic
         self._warm_up(progress)
+
+    @property
+    def capacity(self) -> int:
+        """Renders that may be open at once: fewer than at first, where memory ran out."""
+        return self._engine.capacity
 
     @staticmethod
     def fetch(options: dict[str, Any], report: Report) -> None:

@@ -84,7 +84,6 @@ class BatchedEngine(Package):
         self._steps: Stepper | Recordings = self._stepper
         self._piece = _PIECE[self._kind]
         self._slots = list(range(self.capacity))
-        self._together = self.capacity  # rows in one step
         self._served: Seat | None = None
         print(f"renders open at once: {self.capacity}, with {bytes_each / 1e6:.1f} MB of caches each")
         if self._kind == "cuda" and optimize:
@@ -169,7 +168,7 @@ class BatchedEngine(Package):
         """One step, for the most urgent rows first."""
         with _inference():
             self._hear([row for row in rows if row.unheard and not row.has_ended])
-            speaking = [row for row in rows if row.can_speak][: self._together]
+            speaking = [row for row in rows if row.can_speak][: self.capacity]
             for batch in alike(speaking):
                 self._speak(batch)
 
@@ -193,7 +192,7 @@ class BatchedEngine(Package):
 
     def _speak(self, rows: Sequence[Row]) -> None:
         while rows:
-            now = rows[: self._together]
+            now = rows[: self.capacity]
             failure = self._try(now)
             if failure is not None and _is_lack_of_memory(failure) and len(now) > 1:
                 self._shrink(len(now) // 2)
@@ -213,7 +212,7 @@ class BatchedEngine(Package):
         return None
 
     def _shrink(self, rows: int) -> None:
-        self._together = rows
+        self.capacity = rows  # the slots beyond stay, for those that are in them, or on their way
         print(f"out of memory: from now on at most {rows} renders in one step, the most urgent ones")
         _give_back_memory()
 

@@ -65,7 +65,7 @@ class Order:
 
 class Engine(Protocol):
     shape: Shape
-    capacity: int  # renders that may be open at once
+    capacity: int  # renders that may be open at once; an engine short of memory lowers it
     deterministic: bool  # the same order gives the same samples, in every process
     fingerprint: str  # of the model: equal only where prompt features are
     special_tokens: Sequence[str]

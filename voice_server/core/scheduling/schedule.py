@@ -75,6 +75,10 @@ class Scheduler:
         self._seats.add(worker, capacity)
         self._entrance.look_again()
 
+    def worker_holds(self, worker: str, capacity: int) -> None:
+        """It takes no more than so many renders from now on; those it has stay."""
+        self._seats.resize(worker, capacity)
+
     def worker_gone(self, worker: str) -> None:
         """It gets no more renders. Those that it has open still are released, one by one, when they end."""
         self._seats.remove(worker)

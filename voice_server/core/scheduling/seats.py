@@ -48,6 +48,11 @@ class Seats:
     def add(self, name: str, capacity: int) -> None:
         self._workers[name] = self._idle[name] = _Worker(name, capacity)
 
+    def resize(self, name: str, capacity: int) -> None:
+        if worker := self._workers.get(name):  # not there once it gets no more renders
+            worker.capacity = capacity
+            self._sort(worker)
+
     def remove(self, name: str) -> None:
         for workers in (self._workers, self._idle, self._beside):
             workers.pop(name, None)
