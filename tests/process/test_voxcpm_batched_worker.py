@@ -10,13 +10,26 @@ import pytest
 
 from tests.process.conftest import StartVoxcpm
 from tests.process.worker_driver import Worker, adapter_file, loaded
-from voice_server.wire.messages import Audio, Cancel, Cancelled, Done, Failed, LoadFailed, Message, Ready, Render
+from voice_server.wire.messages import (
+    Audio,
+    Cancel,
+    Cancelled,
+    Done,
+    Failed,
+    LoadFailed,
+    Message,
+    Ping,
+    Pong,
+    Ready,
+    Render,
+)
 
 ADAPTER = "voice_server.backends.voxcpm:VoxcpmBackend"
 LONG, SHORT = {"seed": 1, "min_len": 60}, {"seed": 2, "min_len": 6}
 
-# Two at a time, each of which says how many were in the step.
+# Two at a time, each of which says how many were in the step. It begins when the file GATE is there.
 TOGETHER = """
+import os, time
 import numpy as np
 
 class Adapter:
@@ -27,6 +40,8 @@ class Adapter:
         for number in range(5):
             yield np.full(80, 0.125 * self.rows)
     def step(self, renders):
+        while not os.path.exists(GATE):
+            time.sleep(0.01)
         self.rows = len(renders[:2])
         if FAILS and self.rows == 2:
             raise ValueError("two are too many")
@@ -95,21 +110,31 @@ def test_an_option_that_the_engine_would_ignore_or_cannot_obey_is_a_configuratio
 # What any adapter may do
 
 
+def together(folder: Path, *, fails: bool) -> str:
+    """The adapter above, that begins when `begin` is called."""
+    begin = f"GATE, FAILS = {str(folder / 'gate')!r}, {fails}\n"
+    return f"{adapter_file(folder, begin + textwrap.dedent(TOGETHER))}:Adapter"
+
+
+def begin(folder: Path, worker: Worker, *renders: Render) -> None:
+    """All of them at once: a pong says that what came before the ping has arrived."""
+    for message in (*renders, Ping(1)):
+        worker.say(message)
+    assert worker.hear() == Pong(1)
+    (folder / "gate").touch()
+
+
 def test_an_adapter_with_a_step_is_asked_for_a_chunk_of_each_that_it_worked_for(tmp_path: Path) -> None:
-    path = adapter_file(tmp_path, "FAILS = False\n" + textwrap.dedent(TOGETHER))
-    with loaded(f"{path}:Adapter") as worker:
-        for render_id, due_in_s in ((1, 30.0), (2, 20.0), (3, 10.0)):
-            worker.say(Render(render_id, "x", "", {}, due_in_s))
+    with loaded(together(tmp_path, fails=False)) as worker:
+        begin(tmp_path, worker, *(Render(number, "x", "", {}, 40.0 - 10.0 * number) for number in (1, 2, 3)))
         heard = hear_ends(worker, 3)
         assert 2 * 4096 in {int(sample) for render_id in (2, 3) for sample in samples(heard, render_id)}
         assert [len(samples(heard, render_id)) for render_id in (1, 2, 3)] == [400] * 3
 
 
 def test_a_step_that_fails_ends_the_most_urgent_render_and_the_others_go_on(tmp_path: Path) -> None:
-    path = adapter_file(tmp_path, "FAILS = True\n" + textwrap.dedent(TOGETHER))
-    with loaded(f"{path}:Adapter") as worker:
-        worker.say(Render(1, "x", "", {}, 30.0))
-        worker.say(Render(2, "x", "", {}, 10.0))
+    with loaded(together(tmp_path, fails=True)) as worker:
+        begin(tmp_path, worker, Render(1, "x", "", {}, 30.0), Render(2, "x", "", {}, 10.0))
         messages = [worker.hear()]
         while not isinstance(messages[-1], Done):
             messages.append(worker.hear())

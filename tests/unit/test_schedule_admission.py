@@ -16,6 +16,18 @@ def test_somebody_is_let_in_however_slow_the_workers_are() -> None:
     assert desk.start() == [(A, 0)]
 
 
+def test_who_cuts_an_answer_short_is_let_in_again_at_once_however_slow_the_workers_are() -> None:
+    desk = Desk(1, 1)
+    desk.measure(3.0)
+    for _ in range(2):
+        desk.say(A)
+        assert len(desk.start()) == 1
+        desk.scheduler.clear(A)
+    desk.say(A)
+    desk.start()
+    assert desk.admitted() == {A}
+
+
 def test_an_answer_is_let_in_only_while_all_fit() -> None:
     desk = Desk(8)
     desk.measure(0.3)  # 3.3 listeners, and 3.2 of them are promised

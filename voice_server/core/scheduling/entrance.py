@@ -38,7 +38,7 @@ class Entrance:
         return stream in self._lobby
 
     def look_again(self) -> None:
-        """Something has changed a lot: a worker came."""
+        """Something has changed a lot: a worker came, or everyone has gone."""
         self._demand_at = self._full_until = -math.inf
 
     def come(self, stream: int, plan: StreamPlan) -> None:
@@ -56,6 +56,8 @@ class Entrance:
         if plan.is_admitted:
             plan.is_admitted = False
             self._lobby.leave(plan.client)
+            if self._lobby.is_nobody_inside:  # else the one who was counts until the next look, and keeps the next out
+                self.look_again()
 
     def leave_if_done(self, plan: StreamPlan) -> None:
         if plan.is_complete and plan.is_idle:

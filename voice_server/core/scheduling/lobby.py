@@ -33,6 +33,10 @@ class Lobby:
             del self._inside[client]
 
     @property
+    def is_nobody_inside(self) -> bool:
+        return not self._inside
+
+    @property
     def next(self) -> int:
         return min(self._waiting, key=self._inside_of)
 
