@@ -15,7 +15,7 @@ from typing import Protocol
 from bench.listeners import Engine
 from bench.timeline import Link, Timeline, Way, Wire
 from voice_server.core.limits import StreamLimits
-from voice_server.core.scheduling.schedule import Assignment
+from voice_server.core.scheduling.plan import Assignment
 
 BYTES_PER_S = 2 * StreamLimits().sample_rate  # of audio
 NOTHING_S = 1e-9  # of audio: less is none

@@ -16,7 +16,8 @@ from bench.listeners import Asked, Engine, Listener, Period, Policy
 from bench.nodes import NOTHING_S, Cluster, Nodes, SimulatedWorker
 from bench.timeline import HOP_S, Timeline
 from voice_server.core.limits import StreamLimits
-from voice_server.core.scheduling.schedule import Assignment, Scheduler
+from voice_server.core.scheduling.plan import Assignment
+from voice_server.core.scheduling.schedule import Scheduler
 from voice_server.stream.sentence import ATTEMPTS
 
 AT_HOME = Cluster()

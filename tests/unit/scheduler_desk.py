@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from voice_server.core.limits import StreamLimits
-from voice_server.core.scheduling.schedule import Assignment, Scheduler
+from voice_server.core.scheduling.plan import Assignment
+from voice_server.core.scheduling.schedule import Scheduler
 
 LIMITS = replace(StreamLimits(), spare_s=0.0)  # so that the numbers are round
 NOW = 1000.0

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
 
 from voice_server.core.limits import StreamLimits
-from voice_server.core.scheduling.schedule import Assignment, Scheduler
+from voice_server.core.scheduling.plan import Assignment
+from voice_server.core.scheduling.schedule import Scheduler
 
 LIMITS = StreamLimits()
 NOW = 1000.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.unit.scheduler_desk import FILE, LONG, NOW, A, B, C, D, Desk, E
-from voice_server.core.scheduling.schedule import Assignment
+from voice_server.core.scheduling.plan import Assignment
 from voice_server.core.scheduling.snapshot import Place, RenderState
 
 

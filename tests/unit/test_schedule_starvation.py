@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voice_server.core.limits import StreamLimits
-from voice_server.core.scheduling.schedule import Assignment, Scheduler
+from voice_server.core.scheduling.plan import Assignment
+from voice_server.core.scheduling.schedule import Scheduler
 
 LIMITS = replace(StreamLimits(), file_slack_s=5.0, file_share=0.5)  # so that little fake time has to pass
 NOW = 1000.0

@@ -64,6 +64,12 @@ def test_sentences_are_cut_behind_their_ends() -> None:
     assert [text_of(sentence) for sentence in cut] == [' He said: "Come in."', " She did!", " And then"]
 
 
+def test_a_reading_whose_words_overlap_is_straightened() -> None:
+    agreement = Agreement()
+    (one, other) = agreement.finish([Word(" a", (1,), 0.5, 2.0), Word(" b", (2,), 1.0, 1.5)])
+    assert (one.end_s, other.start_s, other.end_s) == (2.0, 2.0, 2.0)
+
+
 READINGS = st.lists(st.lists(st.sampled_from(["a", "b", "A,", "c."]), max_size=6), max_size=8)
 STARTS = st.lists(st.floats(0, 25), min_size=8, max_size=8)
 

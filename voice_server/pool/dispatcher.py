@@ -17,7 +17,8 @@ from voice_server.core.charges import Charges
 from voice_server.core.errors import BackendUnavailable, VoiceError
 from voice_server.core.limits import StreamLimits
 from voice_server.core.scaling import Load
-from voice_server.core.scheduling.schedule import Assignment, Scheduler
+from voice_server.core.scheduling.plan import Assignment
+from voice_server.core.scheduling.schedule import Scheduler
 from voice_server.core.scheduling.snapshot import Place, PoolSnapshot
 from voice_server.pool.worker import Ending, Worker
 from voice_server.wire.messages import Cancelled, Done, Failed, Ready, Render, Text

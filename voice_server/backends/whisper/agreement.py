@@ -44,15 +44,18 @@ class Agreement:
         return self._settle(words, len(words))
 
     def _settle(self, words: Sequence[Word], count: int) -> List[Word]:
-        floor_s = self.certain[-1].end_s if self.certain else 0.0
-        placed = [_not_before(word, floor_s) for word in words]
+        placed: List[Word] = []
+        for word in words:
+            before = placed or self.certain
+            placed.append(_not_before(word, before[-1].end_s if before else 0.0))
         self.certain += placed[:count]
         self.open = placed[count:]
         return placed[:count]
 
 
 def _not_before(word: Word, floor_s: float) -> Word:
-    """A later reading may place its words a little earlier than the one before placed those that are certain."""
+    """A later reading may place its words a little earlier than the one before placed those that are certain, and one
+    reading may let a word begin by a rounding error before the last one ends."""
     start_s = max(word.start_s, floor_s)
     return replace(word, start_s=start_s, end_s=max(word.end_s, start_s))
 

@@ -25,6 +25,18 @@ class Waiting:
     avoid: str = ""  # the worker that made nothing good of it
 
 
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Start this sentence on this worker now. `deadline` is an instant of the caller's clock."""
+
+    render_id: int
+    stream: int
+    sentence: int
+    worker: str
+    deadline: float
+    pace: float  # by how many seconds each second of its audio moves the deadline on
+
+
 @dataclass(slots=True)
 class RenderPlan:
     render_id: int
@@ -35,6 +47,10 @@ class RenderPlan:
     due_at: float  # as the worker was told, moved on by what it rendered since
     voice: str = ""
     audio_s: float = 0.0
+
+    def left_s(self, seconds: Seconds) -> float:
+        """Of audio that it still has to make."""
+        return max(0.0, seconds(self.voice, self.chars) - self.audio_s)
 
     def state(self, now: float) -> RenderState:
         due_in_s = self.due_at - now
@@ -122,7 +138,7 @@ class StreamPlan:
 
     def left_s(self, seconds: Seconds) -> float:
         """Of audio that the known text still needs."""
-        open_s = sum(self._remaining_s(render, seconds) for render in self.open.values())
+        open_s = sum(render.left_s(seconds) for render in self.open.values())
         return open_s + seconds(self.voice, sum(waiting.chars for waiting in self.waiting))
 
     def state(self, stream: int, place: Place | None, now: float) -> StreamState:
@@ -152,9 +168,6 @@ class StreamPlan:
     def _needed_at(self, sentence: int, now: float, seconds: Seconds) -> float:
         """When the listener will have played what comes before the rest of a sentence."""
         ready_s = self._ready_s(sentence)
-        before = [self._remaining_s(render, seconds) for render in self.open.values() if render.sentence < sentence]
+        before = [render.left_s(seconds) for render in self.open.values() if render.sentence < sentence]
         plays_on = before or ready_s > 0
         return (max(self.runs_out_at, now) if plays_on else self.runs_out_at) + ready_s + sum(before)
-
-    def _remaining_s(self, render: RenderPlan, seconds: Seconds) -> float:
-        return max(0.0, seconds(render.voice, render.chars) - render.audio_s)

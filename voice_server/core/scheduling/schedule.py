@@ -23,31 +23,18 @@ against: first come, first served, everyone is let in.
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
 
 from voice_server.core.limits import StreamLimits
 from voice_server.core.scaling import Load
 from voice_server.core.scheduling.entrance import Entrance
 from voice_server.core.scheduling.line import Line
 from voice_server.core.scheduling.places import Places
-from voice_server.core.scheduling.plan import RenderPlan, StreamPlan, Waiting
+from voice_server.core.scheduling.plan import Assignment, RenderPlan, StreamPlan, Waiting
 from voice_server.core.scheduling.seats import Seats
 from voice_server.core.scheduling.snapshot import Place, PoolSnapshot
 from voice_server.core.scheduling.speed import SpeechRate
 
 CHARS_PER_S = 15.0  # of speech, until the engine's own rate has been measured
-
-
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """Start this sentence on this worker now. `deadline` is an instant of the caller's clock."""
-
-    render_id: int
-    stream: int
-    sentence: int
-    worker: str
-    deadline: float
-    pace: float  # by how many seconds each second of its audio moves the deadline on
 
 
 class Scheduler:
@@ -344,7 +331,8 @@ class Scheduler:
     def _start(self, stream: int, plan: StreamPlan, worker: str, now: float) -> Assignment:
         due_at = self._due(plan, now)
         if not plan.live and due_at <= now:
-            self._files_due_at = now + self._seats.work_s(self._waiting_s(plan)) / self._limits.file_share
+            said_s = self._rate.seconds(plan.voice, plan.waiting[0].chars)
+            self._files_due_at = now + self._seats.work_s(said_s) / self._limits.file_share
         next_up = plan.waiting.popleft()
         if not self._fifo:
             due_at = max(due_at, now) if plan.live else now + self._limits.file_slack_s
@@ -356,10 +344,7 @@ class Scheduler:
         self._enter(stream, plan, now)
         return Assignment(render_id, stream, next_up.sentence, worker, due_at, self._pace(plan))
 
-    def _waiting_s(self, plan: StreamPlan) -> float:
-        return self._rate.seconds(plan.voice, plan.waiting[0].chars)
-
     def _remaining_s(self, render_id: int) -> float:
         """Of audio that an open render has to make still; a cancelled one makes none."""
         render = self._renders.get(render_id)
-        return max(0.0, self._rate.seconds(render.voice, render.chars) - render.audio_s) if render else 0.0
+        return render.left_s(self._rate.seconds) if render else 0.0
