@@ -242,9 +242,16 @@ def main() -> None:
                 for talk, render in zip(talks, plan["renders"], strict=True)
             ]
             answer = {"renders": told}
-        together, engine.capacity = engine.capacity, len(engine._slots)
+        together, capacity = engine._together, engine.capacity
+        engine._together = engine.capacity = len(engine._slots)
         piece, engine._piece = engine._piece, 64
-        rest = {"rows": batches.rows, "together": together, "free": engine.free, "left_over": left_over(engine)}
+        rest = {
+            "rows": batches.rows,
+            "together": together,
+            "capacity": capacity,
+            "free": engine.free,
+            "left_over": left_over(engine),
+        }
         engine._steps = engine._stepper
         seen = recorder.told() if recorder else {}
         print(json.dumps({**answer, **rest, **seen, "piece": piece}), file=results, flush=True)

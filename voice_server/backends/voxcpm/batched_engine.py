@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _PIECE = {"cuda": 1024, "cpu": 64}  # positions of scripts heard in one step: what newcomers may cost the others
 _MOST = {"cuda": 128, "cpu": 16}  # renders, where memory would hold more
 _SHARE = {"cuda": 0.6, "cpu": 0.25}  # of free memory for caches; the rest is for the steps, and for others
+_IN_TURN = 4  # renders that stay open where a step holds fewer: whoever is urgent need not wait for a whole sentence
 _NOTHING = np.zeros(0, np.float32)
 
 
@@ -84,6 +85,7 @@ class BatchedEngine(Package):
         self._steps: Stepper | Recordings = self._stepper
         self._piece = _PIECE[self._kind]
         self._slots = list(range(self.capacity))
+        self._together = self.capacity  # rows in one step
         self._served: Seat | None = None
         print(f"renders open at once: {self.capacity}, with {bytes_each / 1e6:.1f} MB of caches each")
         if self._kind == "cuda" and optimize:
@@ -168,7 +170,7 @@ class BatchedEngine(Package):
         """One step, for the most urgent rows first."""
         with _inference():
             self._hear([row for row in rows if row.unheard and not row.has_ended])
-            speaking = [row for row in rows if row.can_speak][: self.capacity]
+            speaking = [row for row in rows if row.can_speak][: self._together]
             for batch in alike(speaking):
                 self._speak(batch)
 
@@ -192,7 +194,7 @@ class BatchedEngine(Package):
 
     def _speak(self, rows: Sequence[Row]) -> None:
         while rows:
-            now = rows[: self.capacity]
+            now = rows[: self._together]
             failure = self._try(now)
             if failure is not None and _is_lack_of_memory(failure) and len(now) > 1:
                 self._shrink(len(now) // 2)
@@ -212,7 +214,8 @@ class BatchedEngine(Package):
         return None
 
     def _shrink(self, rows: int) -> None:
-        self.capacity = rows  # the slots beyond stay, for those that are in them, or on their way
+        self._together = rows
+        self.capacity = min(self.capacity, max(rows, _IN_TURN))  # the slots beyond stay for those on their way to them
         print(f"out of memory: from now on at most {rows} renders in one step, the most urgent ones")
         _give_back_memory()
 
