@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import Protocol
 
 from voice_server.core.limits import WorkerLimits
@@ -243,6 +244,8 @@ class Worker:
                 self._liveness.loaded(now)
                 self._owner.on_ready(self, message)
             case Capacity(capacity):
+                assert self.ready is not None
+                self.ready = replace(self.ready, capacity=capacity)  # for whoever puts it to work again
                 self._liveness.heard(now)
                 self._owner.on_capacity(self, capacity)
             case LoadFailed(text, retryable):
