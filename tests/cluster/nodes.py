@@ -21,9 +21,8 @@ def ray_cluster(port: int = 0, client_port: int = 0, **system: Any) -> Iterator[
     configuration. Raises ModuleNotFoundError where Ray is not installed."""
     from ray.cluster_utils import Cluster
 
-    os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = (
-        "0"  # of a head below `uv run` Ray takes nodes for copies of its folder
-    )
+    # Of a head below `uv run` Ray takes nodes for copies of its folder.
+    os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
     head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": STORE_BYTES}
     head |= {"_system_config": {**_HEALTH, **system}, **({"gcs_server_port": port} if port else {})}
     head |= {"ray_client_server_port": client_port} if client_port else {}
