@@ -59,12 +59,23 @@ class Talk:
         return np.frombuffer(b"".join(part for part in self.received if isinstance(part, bytes)), "<i2")
 
     @property
+    def sounded(self) -> Pcm:
+        """All that a listener hears of it: where the player says that it ran dry, as on a busy machine, is silence."""
+        return with_gaps(self.pcm, self.read("c.player.gaps"), self.read("c.player.frameRate"))
+
+    @property
     def messages(self) -> list[dict[str, Any]]:
         return [json.loads(part) for part in self.received if isinstance(part, str)]
 
     def _on_socket(self, socket: WebSocket) -> None:
         socket.on("framereceived", lambda payload: self.received.append(payload))
         socket.on("framesent", lambda payload: self.sent.append(json.loads(payload)))
+
+
+def with_gaps(sent: Pcm, gaps: list[dict[str, float]], rate: int = 24000) -> Pcm:
+    """What is heard when the sound runs dry in these places."""
+    places = [round(gap["atS"] * rate) for gap in gaps for _ in range(round(gap["durationS"] * rate))]
+    return np.insert(sent, places, 0)
 
 
 def found_in(heard: Pcm, sent: Pcm) -> bool:
