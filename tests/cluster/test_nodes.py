@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 
 import psutil
 import pytest
@@ -24,6 +25,7 @@ async def test_the_workers_of_three_nodes_say_what_those_of_one_machine_do(nodes
     nodes.add()
     async with serving(workers=3) as server:
         pids = [slot.pid for slot in server.backend.pool.slots]
+        assert {slot.host for slot in server.backend.pool.slots} == {socket.gethostname()}
         assert len({nodes.raylet_of(pid) for pid in pids}) == 3
         answers = await asyncio.gather(*(ask(server.ws, {"token": text, "done": True}) for text in texts))
     assert [answer.audio for answer in answers] == [tone_bytes(text) for text in texts]

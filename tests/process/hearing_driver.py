@@ -17,6 +17,7 @@ from voice_server.assembly import build_hearing_pool, worker_specs
 from voice_server.core.limits import Limits, WorkerLimits
 from voice_server.core.settings import BackendConfig
 from voice_server.core.text.hearing import AudioDropped, HearingDone, HearingEvent, HearingProblem, TextHeard
+from voice_server.logs import Request, current
 from voice_server.pool.outfit import Outfit
 from voice_server.pool.process import Guardian
 from voice_server.stream.hearing import Hearing, HearingSettings
@@ -41,11 +42,15 @@ def words(*pitches_hz: int) -> str:
 class Client:
     """Notes all that it is told."""
 
-    def __init__(self, recogniser: Recogniser, limits: Limits = FAST, rate: int = RATE, **options: Any) -> None:
+    def __init__(
+        self, recogniser: Recogniser, limits: Limits = FAST, rate: int = RATE, *, name: str = "", **options: Any
+    ) -> None:
         self.texts: list[TextHeard] = []
         self.dropped: AudioDropped | None = None
         self.last: HearingDone | HearingProblem | None = None
+        asking = current.set(Request(client=lambda: name))
         self.hearing = Hearing(recogniser, limits, HearingSettings(rate, options), self._tell)
+        current.reset(asking)
 
     def _tell(self, event: HearingEvent) -> None:
         assert self.last is None, "nothing comes after the last event"

@@ -72,6 +72,22 @@ async def test_who_finds_no_seat_waits_for_one(tone_python: Path) -> None:
         assert text_of(await second.end()) == "880hz"
 
 
+async def test_a_client_that_fills_the_line_keeps_nobody_out(tone_python: Path) -> None:
+    limits = replace(FAST, hearing=replace(FAST.hearing, waiting_per_worker=3))
+    async with listening(tone_python, pitch_config(capacity=1), limits) as recogniser:
+        eves = [Client(recogniser, limits, name="eve") for _ in range(5)]
+        assert [type(eve.last) for eve in eves] == [*[type(None)] * 4, HearingProblem], "one has the seat, three wait"
+        bob = Client(recogniser, limits, name="bob")
+        assert isinstance(eves[3].last, HearingProblem) and isinstance(eves[3].last.error, Overloaded)
+        bob.hearing.hear(beeps(880))
+        bob.hearing.finish()
+        assert text_of(await eves[0].say(beeps(440))) == "440hz"
+        assert text_of(await eves[1].say(beeps(550))) == "550hz"
+        assert text_of(await bob.end()) == "880hz", "in turns, and not after all who came earlier"
+        assert eves[2].last is None
+        assert text_of(await eves[2].say(beeps(660))) == "660hz"
+
+
 async def test_who_waits_too_long_is_told_to_come_again(tone_python: Path) -> None:
     limits = replace(FAST, stream=replace(FAST.stream, queue_wait_s=0.1))
     async with listening(tone_python, pitch_config(capacity=1), limits) as recogniser:

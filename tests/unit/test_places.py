@@ -43,6 +43,19 @@ def test_where_nobody_may_wait_everyone_is_refused() -> None:
     assert line().loser(9, BOB, 0) == 9
 
 
+def drained(places: Places, inside: dict[str, int]) -> list[int]:
+    """In which order they are served, where whoever is inside stays there."""
+    return [places.pop(inside) for _ in range(len(places))]
+
+
+def test_clients_are_served_in_turns() -> None:
+    assert drained(line(EVE, EVE, EVE, BOB, ANN, BOB), {}) == [1, 4, 5, 2, 6, 3]
+
+
+def test_who_has_fewer_inside_goes_before_who_came_earlier() -> None:
+    assert drained(line(EVE, EVE, BOB, ANN), {EVE: 2, BOB: 1}) == [4, 3, 1, 2]
+
+
 def test_who_has_left_has_no_place_and_may_leave_again() -> None:
     places = line(EVE, BOB)
     places.leave(1)

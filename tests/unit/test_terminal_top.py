@@ -62,6 +62,10 @@ def test_a_worker_without_a_speed_shows_none() -> None:
     assert row(shown(worker=loading), "tone-0") == ["tone-0", "loading", "weights", "0/?"]
 
 
+def test_a_worker_on_another_machine_is_shown_with_its_name() -> None:
+    assert row(shown(worker=replace(WORKER, host="gpu-07")), "tone-0")[:4] == ["tone-0", "ready", "on", "gpu-07"]
+
+
 def test_only_the_most_urgent_renders_of_a_worker_are_shown() -> None:
     renders = tuple(replace(RENDER, stream=number, due_in_s=-float(number)) for number in range(10, 16))
     told = shown(worker=replace(WORKER, renders=renders))

@@ -38,6 +38,7 @@ class WorkerStatus:
     real_time_factor: float | None  # measured: seconds of work per second of audio
     first_chunk_s: float | None  # measured
     renders: tuple[RenderStatus, ...]
+    host: str = ""  # the machine it runs on; "" is the gateway's
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,7 @@ def _worker(slot: SlotStatus, known: WorkerState | None, renders: list[RenderSta
         real_time_factor=known.rtf if known else None,
         first_chunk_s=known.first_chunk_s if known else None,
         renders=tuple(renders),
+        host=slot.host,
     )
 
 

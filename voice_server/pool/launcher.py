@@ -16,7 +16,12 @@ class Process(Protocol):
     """A worker's process. Whoever launched it is told once that it has ended, on the event loop."""
 
     @property
-    def pid(self) -> int: ...
+    def pid(self) -> int:
+        """On its own machine."""
+
+    @property
+    def host(self) -> str:
+        """The name of its machine; "" is this one."""
 
     @property
     def socket(self) -> socket.socket:

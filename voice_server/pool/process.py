@@ -114,6 +114,8 @@ class WorkerProcess:
     Must be made on a thread that outlives it: the kernel's parent-death signal is tied to the spawning *thread*.
     """
 
+    host = ""
+
     def __init__(
         self, command: Command, guardian: Guardian, on_log: Callable[[bytes], None], on_exit: Callable[[Exit], None]
     ) -> None:

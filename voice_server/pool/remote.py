@@ -162,7 +162,8 @@ class FarProcess:
         on_leaving: Callable[[Process], None],
     ) -> None:
         self.socket = sock
-        self.pid = 0  # on its own machine
+        self.pid = 0
+        self.host = ""
         self._loop = asyncio.get_running_loop()
         self.born: asyncio.Future[None] = self._loop.create_future()
         self._news = news
@@ -206,7 +207,7 @@ class FarProcess:
             case "leaving":
                 self._on_leaving(self)
             case "pid":
-                self.pid = told[0]
+                self.pid, self.host = told
                 self.born.set_result(None)
             case _:
                 self._end(Exit(told[0], told[1]) if kind == "exit" else Exit(lost=told[0]))

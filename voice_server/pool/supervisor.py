@@ -41,6 +41,7 @@ class SlotStatus:
     pid: int
     open_renders: int
     restarts: int
+    host: str = ""  # the machine of its worker; "" is this one
 
     @property
     def may_recover(self) -> bool:
@@ -104,8 +105,8 @@ class Supervisor:
         worker = self._worker
         stage = worker.stage if worker else ""
         detail = stage if self._state in ("waiting", "loading") else self._reason
-        pid, renders = (worker.pid, worker.open_renders) if worker else (0, 0)
-        return SlotStatus(self.name, self._state, detail, pid, renders, max(0, self._starts - 1))
+        pid, renders, host = (worker.pid, worker.open_renders, worker.host) if worker else (0, 0, "")
+        return SlotStatus(self.name, self._state, detail, pid, renders, max(0, self._starts - 1), host)
 
     @property
     def ready_in_s(self) -> float | None:

@@ -1,12 +1,13 @@
-"""Gives each hearing a seat at a worker that listens, in the order they came, and carries its news back.
+"""Gives each hearing a seat at a worker that listens, and carries its news back.
 
-A hearing stays at its worker until it ends: the worker holds the audio that is not text yet. When the worker dies, the
-hearing is told and may ask for another seat; what has to be said again is its own matter.
+Next is a hearing of the client that has the fewest seats, in turns; one that fills the line keeps nobody out of it. A
+hearing stays at its worker until it ends: the worker holds the audio that is not text yet. When the worker dies, the
+hearing is told and may ask for another seat, before all others; what has to be said again is its own matter.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 from voice_server.core.errors import BackendUnavailable, Overloaded, VoiceError
 from voice_server.core.limits import HearingLimits
 from voice_server.core.scaling import Load
+from voice_server.core.scheduling.places import Places
 from voice_server.pool.worker import Ending, Worker
 from voice_server.wire.messages import Done, Failed, Listen, Ready, Text
 
@@ -54,9 +56,12 @@ class Seat:
 
 
 @dataclass(frozen=True, slots=True)
-class _Waiting:
+class _Wish:
+    """For a seat."""
+
     sink: HearingSink
     options: dict[str, Any]
+    client: str
 
 
 @dataclass(slots=True)
@@ -74,31 +79,37 @@ class Switchboard:
     def __init__(self, limits: HearingLimits) -> None:
         self._limits = limits
         self._desks: dict[str, _Desk] = {}
-        self._line: deque[_Waiting] = deque()
-        self._seated: dict[int, HearingSink] = {}  # by render, those that somebody still wants
+        self._again: deque[_Wish] = deque()  # of those who lost their seat
+        self._line: dict[int, _Wish] = {}
+        self._places = Places()  # in line
+        self._next_place = 1
+        self._seated: dict[int, _Wish] = {}  # by render, those that somebody still wants
         self._next_render = 1
         self._refusal: Callable[[], BackendUnavailable] | None = None
 
     # Hearings
 
-    def submit(self, sink: HearingSink, options: dict[str, Any], *, first: bool = False) -> None:
-        """Ask for a seat; `first` is for one that lost its own. The answer may come before this returns."""
-        if len(self._line) >= self._limits.waiting_per_worker * max(1, len(self._desks)):
-            sink.on_refused(Overloaded("too many wait to be heard; try again in a few seconds"))
-            return
-        (self._line.appendleft if first else self._line.append)(_Waiting(sink, options))
+    def submit(self, sink: HearingSink, options: dict[str, Any], client: str, *, again: bool = False) -> None:
+        """Ask for a seat; `again` is for one that lost its own. The answer may come before this returns."""
+        wish = _Wish(sink, options, client)
+        if again:
+            self._again.append(wish)
+        else:
+            self._stand_in_line(wish)
         self._seat_all()
 
     def leave(self, sink: HearingSink) -> None:
         """Nobody wants to know any more; no method of `sink` is called again."""
-        self._line = deque(waiting for waiting in self._line if waiting.sink is not sink)
-        for render_id in [render_id for render_id, one in self._seated.items() if one is sink]:
+        self._again = deque(wish for wish in self._again if wish.sink is not sink)
+        for place in [place for place, wish in self._line.items() if wish.sink is sink]:
+            self._step_out(place)
+        for render_id in [render_id for render_id, wish in self._seated.items() if wish.sink is sink]:
             del self._seated[render_id]
             self._desk_of(render_id).worker.cancel(render_id)
 
     @property
     def waiting(self) -> int:
-        return len(self._line)
+        return len(self._again) + len(self._line)
 
     def load(self) -> Load:
         """In seats."""
@@ -106,7 +117,7 @@ class Switchboard:
         taken = sum(len(desk.taken) for desk in at_work)
         each = max((desk.seats for desk in at_work), default=1)
         idle = sum(not desk.taken for desk in at_work)
-        return Load(taken + len(self._line), each, len(self._line), misses=0, idle=idle)
+        return Load(taken + self.waiting, each, self.waiting, misses=0, idle=idle)
 
     @property
     def has_workers(self) -> bool:
@@ -136,47 +147,66 @@ class Switchboard:
         raise AssertionError("the conversation lets no worker that listens say audio")
 
     def on_text(self, worker: Worker, text: Text) -> None:
-        if sink := self._seated.get(text.render_id):
-            sink.on_text(text)
+        if wish := self._seated.get(text.render_id):
+            wish.sink.on_text(text)
 
     def on_end(self, worker: Worker, ending: Ending) -> None:
         if desk := self._desks.get(worker.name):  # not there if this end is what condemned the worker
             desk.taken.discard(ending.render_id)
-        if sink := self._seated.pop(ending.render_id, None):
+        if wish := self._seated.pop(ending.render_id, None):
             match ending:
                 case Done():
-                    sink.on_done()
+                    wish.sink.on_done()
                 case Failed():
-                    sink.on_failed(ending)
+                    wish.sink.on_failed(ending)
         self._seat_all()
 
     def on_lost(self, worker: Worker, renders: frozenset[int], reason: str) -> None:
         self._desks.pop(worker.name, None)
         for render_id in sorted(renders):
-            if sink := self._seated.pop(render_id, None):
-                sink.on_lost(reason)
+            if wish := self._seated.pop(render_id, None):
+                wish.sink.on_lost(reason)
         self._seat_all()
 
     # Inside
 
+    def _stand_in_line(self, wish: _Wish) -> None:
+        place, self._next_place = self._next_place, self._next_place + 1
+        loser = self._places.loser(place, wish.client, self._limits.waiting_per_worker * max(1, len(self._desks)))
+        if loser != place:
+            self._line[place] = wish
+            self._places.take(place, wish.client)
+        if loser is not None:
+            loses = wish if loser == place else self._step_out(loser)
+            loses.sink.on_refused(Overloaded("too many wait to be heard; try again in a few seconds"))
+
+    def _step_out(self, place: int) -> _Wish:
+        self._places.leave(place)
+        return self._line.pop(place)
+
     def _seat_all(self) -> None:
-        while self._line and (desk := self._freest()):
-            self._seat(self._line.popleft(), desk)
+        while self.waiting and (desk := self._freest()):
+            self._seat(self._next(), desk)
         if self._refusal and not self.has_workers:
-            refused, self._line = self._line, deque()
-            for waiting in refused:
-                waiting.sink.on_refused(self._refusal())
+            while self.waiting:
+                self._next().sink.on_refused(self._refusal())
+
+    def _next(self) -> _Wish:
+        """Takes it out of the line."""
+        if self._again:
+            return self._again.popleft()
+        return self._line.pop(self._places.pop(Counter(wish.client for wish in self._seated.values())))
 
     def _freest(self) -> _Desk | None:
         desk = max(self._desks.values(), key=lambda desk: desk.seats - len(desk.taken), default=None)
         return desk if desk and desk.seats > len(desk.taken) else None
 
-    def _seat(self, waiting: _Waiting, desk: _Desk) -> None:
+    def _seat(self, wish: _Wish, desk: _Desk) -> None:
         render_id, self._next_render = self._next_render, self._next_render + 1
         desk.taken.add(render_id)
-        self._seated[render_id] = waiting.sink
-        desk.worker.listen(Listen(render_id, waiting.options))
-        waiting.sink.on_seated(Seat(desk.worker, render_id))
+        self._seated[render_id] = wish
+        desk.worker.listen(Listen(render_id, wish.options))
+        wish.sink.on_seated(Seat(desk.worker, render_id))
 
     def _desk_of(self, render_id: int) -> _Desk:
         return next(desk for desk in self._desks.values() if render_id in desk.taken)

@@ -109,6 +109,10 @@ class Worker:
     def pid(self) -> int:
         return self._process.pid if self._process else 0
 
+    @property
+    def host(self) -> str:
+        return self._process.host if self._process else ""
+
     def lives_in(self, process: Process) -> bool:
         return self._process is process
 

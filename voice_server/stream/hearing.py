@@ -180,7 +180,7 @@ class Hearing:
     def _ask_for_seat(self) -> None:
         self._attempts += 1
         self._report.retries = self._attempts - 1
-        self._board.submit(self, self._options, first=self._attempts > 1)
+        self._board.submit(self, self._options, self._asked_by.client(), again=self._attempts > 1)
 
     def _push(self, pcm: bytes) -> None:
         if self.backlog_s + duration_s(len(pcm), self._rate) > self._limits.backlog_s:

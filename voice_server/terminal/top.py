@@ -125,7 +125,8 @@ def _scaling(backend: BackendStatus) -> list[Text]:
 def _workers(backend: BackendStatus) -> Table:
     table = _table("worker", "state", "open", "rtf", "first chunk", "renders")
     for worker in backend.workers:
-        state = f"{worker.state} {worker.stage}".strip()
+        place = f"on {worker.host}" if worker.host else ""
+        state = " ".join(filter(None, (worker.state, place, worker.stage)))
         table.add_row(
             _clean(worker.name),
             Text(_clean(state), STYLES.get(worker.state, "dim")),

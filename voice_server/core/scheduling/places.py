@@ -1,4 +1,4 @@
-"""The places in line: which answers wait to begin, and who of them goes when one more comes and the line is full. Pure.
+"""The places in line: which answers, or hearings, wait to begin; who is next, and who goes when the line is full. Pure.
 
 A client that fills the line keeps nobody out: whoever has at least two fewer waiting takes the place of the latest
 of the client that has the most. So a client is refused only where nobody has more than one place more than it has.
@@ -6,10 +6,13 @@ of the client that has the most. So a client is refused only where nobody has mo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class Places:
     def __init__(self) -> None:
-        self._of: dict[str, dict[int, None]] = {}  # client -> its streams, in the order they came
+        # By client, whose turn is next first: its streams, in the order they came.
+        self._of: dict[str, dict[int, None]] = {}
         self._clients: dict[int, str] = {}  # by stream
 
     def __len__(self) -> int:
@@ -28,6 +31,15 @@ class Places:
             del self._of[client][stream]
             if not self._of[client]:
                 del self._of[client]
+
+    def pop(self, inside: Mapping[str, int]) -> int:
+        """The next one leaves the line, and somebody is in it: of a client that has the fewest `inside`, in turns."""
+        client = min(self._of, key=lambda client: inside.get(client, 0))
+        stream = next(iter(self._of[client]))
+        self.leave(stream)
+        if client in self._of:
+            self._of[client] = self._of.pop(client)  # the last one now
+        return stream
 
     def loser(self, stream: int, client: str, room: int) -> int | None:
         """Who has to go if this stream comes, too: perhaps itself, and nobody (None) while there is room."""

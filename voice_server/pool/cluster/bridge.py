@@ -6,8 +6,8 @@ with two sockets, and carries what goes through them, and the files that this na
 actors with it.
 
     frames   a stream, the other end of the worker's connection
-    news     packets. To the gateway: ["stage", words] of the launch, ["pid", pid] or ["failed", words] at its end,
-             ["log", bytes] ["exit", code, words], ["leaving"] while its node is to go; the end
+    news     packets. To the gateway: ["stage", words] of the launch, ["pid", pid, host] or ["failed", words] at its
+             end, ["log", bytes] ["exit", code, words], ["leaving"] while its node is to go; the end
              of the socket is the end of the bridge. To us: ["kill"] ["dump"]; its end gives the worker up.
 """
 
@@ -141,8 +141,8 @@ class _Crossing:
         life = asyncio.create_task(self._follow())
         pumps: list[asyncio.Task[None]] = []
         try:
-            pid, *landing = await self._actor.launch.remote(*launch)
-            await self.tell("pid", pid)
+            pid, host, *landing = await self._actor.launch.remote(*launch)
+            await self.tell("pid", pid, host)
             self.node = "" if self._cluster.is_client else await node_of(self._actor)
             upward = Upward(partial(self._loop.sock_sendall, self._frames))
             courier = self._courier(Addresses(base, Landing(*landing), _LIMITS), upward)

@@ -41,11 +41,11 @@ class Far:
 
     async def launch(
         self, backend: str, venv: Mapping[str, Any], script: Sequence[str], env: Mapping[str, str]
-    ) -> tuple[int, str, str]:
+    ) -> tuple[int, str, str, str]:
         """Start `script`, whose file lies in our package, with the python of the backend's environment.
 
-        Its pid, and where its parcels are: the shelf and the tray. Raises VenvBuildFailed, or OSError when there is
-        nothing to execute or no room on the disk.
+        Its pid, the name of this machine, and where its parcels are: the shelf and the tray. Raises VenvBuildFailed, or
+        OSError when there is nothing to execute or no room on the disk.
         """
         loop = asyncio.get_running_loop()
         self._on_stage(f"starts on {socket.gethostname()}")
@@ -59,7 +59,7 @@ class Far:
         command = Command(argv, worker_environ(os.environ) | dict(env))
         self._process = await self._guardian.launch(command, self._on_log, self._on_exit, self._on_stage)
         self._reader, self._writer = await asyncio.open_unix_connection(sock=self._process.socket, limit=_READ_BYTES)
-        return self._process.pid, depot.landing.shelf, depot.landing.tray
+        return self._process.pid, socket.gethostname(), depot.landing.shelf, depot.landing.tray
 
     async def bring(self, parcels: Sequence[tuple[str, str, Awaitable[bytes]]]) -> None:
         """Have these on the shelf and in the tray: the name of each, its place, and its content. Raises OSError."""

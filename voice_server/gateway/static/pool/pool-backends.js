@@ -91,7 +91,7 @@ function drawWorker(card, worker) {
   const told = {
     speed: count(worker.real_time_factor, 2),
     first_chunk: shortly(worker.first_chunk_s),
-    process: worker.pid || "—",
+    process: [worker.host, worker.pid || "—"].filter(Boolean).join(" · "),
     restarts: count(worker.restarts),
   };
   for (const name of FIGURES) drawFigure(card.querySelector(`[data-figure="${name}"]`), name, told[name]);
