@@ -53,7 +53,7 @@ class PlayedProcess:
     """What the kernel shows of a worker. It obeys as a good worker does, unless it is `mute`."""
 
     def __init__(self, world: World, on_exit: Callable[[Exit], None]) -> None:
-        self.pid = len(world.processes) + 1
+        self.pid, self.host = len(world.processes) + 1, ""
         self.socket, self._theirs = socket.socketpair()
         self._theirs.setblocking(False)
         self._world = world
