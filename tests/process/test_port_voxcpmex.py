@@ -22,6 +22,7 @@ from tests.process.port_driver import (
     port_process,
     write_config,
 )
+from voice_server.core.doors.limits import PortLimits
 
 TEXT = "Hello there. This is a bridge, and it speaks."
 SPOKEN = ("Hello there.", "This is a bridge, and it speaks.")
@@ -118,6 +119,14 @@ def test_init_tells_what_really_speaks(port: PortProcess) -> None:
 
 def test_a_text_is_a_wav(port: PortProcess) -> None:
     assert wav_of(ask(port, "generate", text=TEXT)) == tone_bytes(*SPOKEN)
+
+
+def test_a_reply_larger_than_all_that_may_wait_leaves_the_port_alive(tmp_path: Path, tone_python: Path) -> None:
+    config = write_config(tmp_path, "tone", sample_rate=48_000, seconds_per_char=0.12)
+    with port_process("voxcpmex", tmp_path, config) as port:
+        reply = ask(port, "generate", text=LONG * 8)
+        assert len(reply["audio"]) > PortLimits().unread_bytes
+        assert ask(port, "ping")["message"] == "pong"
 
 
 def test_a_text_is_streamed(port: PortProcess) -> None:

@@ -44,6 +44,18 @@ async def peer() -> AsyncIterator[Peer]:
     await asyncio.sleep(0)
 
 
+def read_count(fd: int, count: int) -> bytes:
+    """So many bytes, or all there are until the end."""
+    data = b""
+    while len(data) < count and (piece := os.read(fd, min(65536, count - len(data)))):
+        data += piece
+    return data
+
+
+def read_all(fd: int) -> bytes:
+    return read_count(fd, 2**31)
+
+
 async def test_packets_go_both_ways(peer: Peer) -> None:
     os.write(peer.write_fd, b"\0\0\0\2hi\0\0\0\0")
     assert [await peer.pipes.receive(), await peer.pipes.receive()] == [b"hi", b""]
@@ -76,6 +88,20 @@ async def test_who_never_reads_is_given_up_before_memory_is(peer: Peer) -> None:
     for _ in range(20):
         peer.pipes.send(bytes(50_000))
     assert peer.pipes.over.is_set()
+    heard = asyncio.create_task(asyncio.to_thread(read_all, peer.read_fd))
+    await peer.pipes.close()
+    assert len(await heard) in (5 * 50_004, 6 * 50_004)  # what may wait, the one too much, and what the pipe holds
+
+
+async def test_a_packet_larger_than_all_that_may_wait_is_taken_by_who_reads(peer: Peer) -> None:
+    peer.pipes.send(bytes(1_000_000))
+    waiting = asyncio.create_task(peer.pipes.drain())
+    heard = await asyncio.to_thread(read_count, peer.read_fd, 1_000_004)
+    assert heard == b"\0\x0f\x42\x40" + bytes(1_000_000)
+    await waiting
+    peer.pipes.send(b"ho")
+    assert await asyncio.to_thread(read_count, peer.read_fd, 6) == b"\0\0\0\2ho"
+    assert not peer.pipes.over.is_set()
 
 
 async def test_who_writes_waits_for_who_reads(peer: Peer) -> None:

@@ -71,11 +71,13 @@ class Pipes:
         return body
 
     def send(self, body: bytes) -> None:
-        """Hand a packet over. Who never reads what it asked for is taken for gone."""
-        if self._writing and not self._closed.is_set():
+        """Hand a packet over, of any size. Who still has not read those before it is taken for gone."""
+        if not self._writing or self._closed.is_set():
+            return
+        if self._writing.get_write_buffer_size() > self._limits.unread_bytes:
+            self.over.set()
+        else:
             self._writing.write(packet(body, counts_itself=self._counts_itself))
-            if self._writing.get_write_buffer_size() > self._limits.unread_bytes:
-                self.over.set()
 
     async def drain(self) -> None:
         """Returns when the peer has taken nearly all of it."""
