@@ -122,9 +122,12 @@ async def test_w17_a_babbling_engine_is_stopped_at_the_cap_and_its_worker_is_use
     assert after.audio == tone_bytes(TEXT)
 
 
-async def test_w17_the_sentence_after_a_babbling_one_is_spoken(tone_python: Path, tmp_path: Path) -> None:
-    config = tone_config(fault=f"once={tmp_path}/struck;babble")
-    async with running_server(config, tone_python, limits=CAPPED) as server:
+@pytest.mark.parametrize("fault", ["babble", "hush"])
+async def test_w17_the_sentence_after_an_endless_one_is_spoken(tone_python: Path, tmp_path: Path, fault: str) -> None:
+    """Also where as much of it was made as is ever made ahead, and all of that was held back."""
+    config = tone_config(fault=f"once={tmp_path}/struck;{fault}")
+    limits = replace(CAPPED, stream=replace(CAPPED.stream, ahead_s=CAPPED.stream.sentence_min_s / 2))
+    async with running_server(config, tone_python, limits=limits) as server:
         answer = await ask(server.ws, {"token": f"{TEXT} Hello there.", "done": True})
     assert answer.codes == ["runaway"]
     assert answer.sentences[1] == tone_bytes("Hello there.")

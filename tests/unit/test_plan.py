@@ -64,7 +64,7 @@ def test_the_second_sentence_is_needed_when_the_first_will_have_been_heard(answe
 
 def test_delivered_audio_is_played_as_time_passes(answer: Answer) -> None:
     answer.say(0, 1)
-    answer.plan.close(answer.start(3.0), complete=True)
+    answer.plan.close(answer.start(3.0))
     answer.deliver(3.0)
     assert answer.next_due(NOW) == answer.next_due(NOW + 2.0) == answer.next_due(NOW + 9.0) == NOW + 3.0
 
@@ -80,13 +80,13 @@ def test_rendering_and_delivering_do_not_move_a_deadline(answer: Answer) -> None
 
 def test_audio_that_the_client_does_not_take_moves_the_deadline_on(answer: Answer) -> None:
     answer.say(0, 1)
-    answer.plan.close(answer.start(3.0), complete=True)
+    answer.plan.close(answer.start(3.0))
     assert answer.next_due(NOW + 5.0) == NOW + 5.0 + 3.0
 
 
 def test_a_sentence_is_not_needed_before_it_was_said(answer: Answer) -> None:
     answer.say(0)
-    answer.plan.close(answer.start(3.0), complete=True)
+    answer.plan.close(answer.start(3.0))
     answer.deliver(3.0)
     answer.say(1, now=NOW + 60.0)
     assert answer.next_due(NOW + 61.0) == NOW + 60.0
@@ -118,7 +118,7 @@ def test_a_later_render_does_not_make_an_earlier_one_less_urgent(answer: Answer)
 def test_a_later_render_that_ended_does_not_make_an_earlier_one_less_urgent(answer: Answer) -> None:
     answer.say(0, 1)
     first, second = answer.start(1.0), answer.start(2.0)
-    answer.plan.close(second, complete=True)
+    answer.plan.close(second)
     assert answer.due(first) == NOW + 1.0
 
 
@@ -141,8 +141,8 @@ def lost_head(answer: Answer, *, ended: bool) -> None:
     head, next_one = answer.start(1.0), answer.start(8.0)
     answer.deliver(1.0)
     if ended:
-        answer.plan.close(next_one, complete=True)
-    answer.plan.close(head, complete=False)
+        answer.plan.close(next_one)
+    answer.plan.close(head)
     answer.plan.waiting.appendleft(Waiting(0, 30, NOW))
 
 
@@ -161,16 +161,17 @@ def test_what_a_lost_sentence_holds_back_cannot_be_delivered(answer: Answer, end
 
 def test_once_a_lost_sentence_is_said_all_behind_it_can_be_delivered(answer: Answer) -> None:
     lost_head(answer, ended=True)
-    answer.plan.close(answer.start(3.0), complete=True)
+    answer.plan.close(answer.start(3.0))
     assert answer.plan.deliverable_s == 3.0 + 8.0
     assert answer.next_due() == NOW + 1.0 + 3.0 + 8.0
 
 
-def test_nothing_is_remembered_of_sentences_once_all_before_them_have_ended(answer: Answer) -> None:
-    answer.say(0, 1)
-    first, second = answer.start(1.0), answer.start(1.0)
-    answer.plan.close(second, complete=True)
-    answer.plan.close(first, complete=True)
+def test_nothing_is_remembered_of_sentences_once_one_behind_them_has_ended(answer: Answer) -> None:
+    answer.say(0, 1, 2)
+    first, second, third = answer.start(1.0), answer.start(1.0), answer.start(1.0)
+    answer.plan.close(second)
+    answer.plan.close(first)
+    answer.plan.close(third)
     assert answer.plan.ended == {}
 
 

@@ -127,12 +127,12 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.assign()
 
     @precondition(lambda self: self.seats)
-    @rule(data=st.data(), end=st.sampled_from(["done", "done", "failed", "said again"]))
+    @rule(data=st.data(), end=st.sampled_from(["done", "done", "failed", "said again", "bad"]))
     def end(self, data: st.DataObject, end: str) -> None:
         render_id = data.draw(st.sampled_from(sorted(self.seats)))
         stream = self.seats[render_id][1]
-        sentence = self.release(render_id, complete=end == "done")
-        if end == "said again" and sentence is not None:
+        sentence = self.release(render_id, complete=end in ("done", "bad"))
+        if end in ("said again", "bad") and sentence is not None:
             self.retry(stream, sentence)
         self.assign()
 

@@ -62,12 +62,14 @@ def test_a_sentence_that_is_said_again_keeps_its_admission(is_complete: bool) ->
     assert desk.start() == [(A, 0)]
 
 
-def test_a_lost_sentence_starts_again_though_more_than_enough_behind_it_is_rendered() -> None:
+@pytest.mark.parametrize("is_complete", [False, True])
+def test_a_lost_sentence_starts_again_though_more_than_enough_behind_it_is_rendered(is_complete: bool) -> None:
+    """Lost is also what was rendered to its end, and is not fit to be heard."""
     desk = Desk(1, 1)
     desk.say(A, 0, 1)
     head, next_one = desk.scheduler.assign(NOW)
     desk.done(next_one, 2 * LIMITS.ahead_s, NOW, deliver=False)
-    desk.lose(head, NOW)
+    desk.scheduler.released(head.render_id, NOW, complete=is_complete)
     desk.scheduler.delivered(A, 0.0, 2 * LIMITS.ahead_s, NOW)
     desk.scheduler.retry(A, 0, SHORT, NOW)
     assert desk.start() == [(A, 0)]

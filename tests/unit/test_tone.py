@@ -130,6 +130,7 @@ def test_a_fault_with_while_strikes_until_its_file_is_gone(tmp_path: Path) -> No
         ("hang_gil@1:2.5", Fault("hang_gil", 1, "2.5")),
         ("stderr:20", Fault("stderr", 0, "20")),
         ("babble", Fault("babble")),
+        ("hush", Fault("hush")),
     ],
 )
 def test_a_fault_is_written_as_name_chunk_and_argument(text: str, fault: Fault) -> None:

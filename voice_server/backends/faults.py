@@ -10,6 +10,7 @@ render, counted from 0.
     print@1:1        1 MB to stdout, half print(), half C          empty           no audio at all
     spawn@1          a grandchild that holds the worker's pipes    babble          never ends
     silence          nothing but silence                           inf@1           that chunk is all infinity
+    hush             silence that never ends
     short            0.5 ms of sound                               clip            four times too loud: a square wave
     ignore_cancel:3  takes 3 s to let go of a render           shrink@1:2      holds 2 renders from then on
 
@@ -53,7 +54,7 @@ class Fault:
 
     @property
     def is_endless(self) -> bool:
-        return self.name == "babble"
+        return self.name in ("babble", "hush")
 
     def strike(self, chunk: int) -> None:
         """Play the fault if it is due before this chunk."""
@@ -157,6 +158,7 @@ _SHORT_SAMPLES = 12
 _OF_THE_WHOLE: Dict[str, Callable[[int, NDArray[np.float32]], NDArray[np.float32]]] = {
     "empty": lambda chunk, samples: samples[:0],
     "silence": lambda chunk, samples: np.zeros_like(samples),
+    "hush": lambda chunk, samples: np.zeros_like(samples),
     "clip": lambda chunk, samples: np.sign(samples) * np.float32(4.0),
     "short": lambda chunk, samples: samples[: 0 if chunk else _SHORT_SAMPLES],
 }

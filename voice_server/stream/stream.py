@@ -277,8 +277,7 @@ class Stream:
             self._emit(*self._reorder.fail(sentence.index, error))
         else:
             self._emit(*self._reorder.close(sentence.index, truncated=sentence.truncated))
-        if self.trims_silence or isinstance(error, BadAudio):
-            self._report_undelivered(0.0)  # nobody waits for what was rendered and left out
+        self._report_undelivered(0.0)  # nobody waits for what was rendered and left out, or held back to its end
         self._end_if_complete()
 
     def on_sentence_retry(self, sentence: Sentence, *, exact: bool) -> None:

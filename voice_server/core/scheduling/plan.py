@@ -122,11 +122,11 @@ class StreamPlan:
         """When the next audio of an open render is needed."""
         return self._needed_at(render.sentence, now, seconds)
 
-    def close(self, render: RenderPlan, *, complete: bool) -> None:
-        """The engine is done with it. One that is not complete may be said again, before what overtook it."""
+    def close(self, render: RenderPlan) -> None:
+        """The engine is done with it. Even of what it completed it may be asked again, before what overtook it."""
         del self.open[render.render_id]
         self.ended[render.sentence] = render.audio_s  # also of one that failed: its listener hears what it said
-        first = self._head if complete else min(self._head, render.sentence)
+        first = min(self._head, render.sentence)
         self.ended = {key: value for key, value in self.ended.items() if key > first}
 
     def overtake(self, sentence: int, audio_s: float) -> None:

@@ -147,7 +147,7 @@ class Scheduler:
         """An open render is wanted no more, and its sentence is over; it holds its seat until it is released."""
         if render := self._renders.pop(render_id, None):
             plan = self._streams[render.stream]
-            plan.close(render, complete=True)
+            plan.close(render)
             self._entrance.leave_if_done(plan)
             self._enter(render.stream, plan, now)
 
@@ -167,7 +167,7 @@ class Scheduler:
         if render is None:
             return
         plan = self._streams[render.stream]
-        plan.close(render, complete=complete)
+        plan.close(render)
         if complete:
             self._rate.add(render.voice, render.chars, render.audio_s)
         self._entrance.leave_if_done(plan)
