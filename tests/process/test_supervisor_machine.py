@@ -103,7 +103,7 @@ class PlayedProcess:
     def _obey(self, message: Message) -> None:
         match message:
             case Load():
-                self.say(Hello(PROTOCOL_VERSION, self.pid, "3.11"), Progress("loading"), READY)
+                self.say(Hello(PROTOCOL_VERSION, self.pid, "3.11"), Progress("loading"), self._world.handshake)
             case Ping(nonce):
                 self.say(Pong(nonce))
             case Cancel(render_id):
@@ -122,6 +122,7 @@ class World:
         self.dies_in_s = 0.0
         self.spawns_fail = False
         self.births_take_s = 0.0  # on another machine they may take long
+        self.handshake = READY
         self.ready: list[Worker] = []
         self.lost: list[Worker] = []
         self.ends: dict[int, int] = {}  # of each render: ended, or lost with its worker

@@ -196,8 +196,9 @@ class Supervisor:
     def on_lost(self, worker: Worker, renders: frozenset[int], reason: str) -> None:
         self._settled.set()
         self._reason = reason
-        self._enter("restarting")
+        self._state = "restarting"  # first, lest the pool put it back to work
         self._owner.on_lost(worker, renders, reason)
+        self._owner.on_slot_changed()  # last: whoever hands out work on this news knows that it is lost
 
     def on_pardoned(self, worker: Worker) -> None:
         """It was lost to a text. The pool need not know."""
