@@ -167,6 +167,11 @@ def test_a_retry_and_a_design_go_through_the_same_steps(two: Batcher) -> None:
     assert_alike(answer)
 
 
+def test_a_kernel_of_attention_may_lay_out_its_result_as_it_likes(model: Batcher) -> None:
+    long = {**sentence(2), "text": "word " * 20}
+    assert_alike(model.speak(quick(1), long, {**quick(3), "begin": 2}, attention="efficient"))
+
+
 def test_a_closed_render_is_in_no_step_after_that(model: Batcher) -> None:
     answer = model.speak({**quick(1, min_len=15), "stop_after": 3}, quick(2, min_len=10))
     assert_alike(answer)

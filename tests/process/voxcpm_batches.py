@@ -12,6 +12,8 @@ seen of the batches and of what is left of them. {"memory": rounds} speaks the p
 Python again, having watched what it does; the second by having torch.compile trace it, whole and for fixed shapes, into
 operations that are then run. The answer tells how often that was called, and traced. "graphs" asks for CUDA graphs,
 which fails here, and tells what the engine says to that.
+
+{"attention": "efficient"} has attention lay out its result as the memory-efficient kernel of a GPU does.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ import gc
 import io
 import json
 import sys
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +175,22 @@ def record(engine: Any, way: str) -> Recorder:
     return recorder
 
 
+@contextmanager
+def efficient_attention() -> Iterator[None]:
+    """Its kernel computes (rows, queries, heads, width), and returns that transposed."""
+    functional: Any = torch.nn.functional
+    attend = functional.scaled_dot_product_attention
+
+    def laid_out(*tensors: Any, **options: Any) -> Any:
+        return attend(*tensors, **options).transpose(1, 2).contiguous().transpose(1, 2)
+
+    functional.scaled_dot_product_attention = laid_out
+    try:
+        yield
+    finally:
+        functional.scaled_dot_product_attention = attend
+
+
 class Operations(TorchDispatchMode):
     """The names of all operations that are called."""
 
@@ -231,7 +250,8 @@ def main() -> None:
         if "memory" in plan:
             answer: dict[str, Any] = {"growth": growth(backend, plan["renders"], plan["memory"])}
         else:
-            talks = speak(backend, plan["renders"])
+            with efficient_attention() if plan.get("attention") == "efficient" else nullcontext():
+                talks = speak(backend, plan["renders"])
             told = [
                 {
                     "end": talk.end,

@@ -90,7 +90,8 @@ def _attend(attention: Any, hidden: Tensor, rope: Any, mask: Tensor, kept: Any, 
     known = [_remember(part, given, places) for part, given in zip(kept, (keys, values), strict=True)]
     grouped = queries.reshape(rows, key_heads, -1, width)  # (group, n) as one: as many queries of each key head
     heard = torch.nn.functional.scaled_dot_product_attention(grouped, *known, attn_mask=mask)
-    apart = heard.view(rows, attention.num_heads, new, width).transpose(1, 2)
+    # no view: CUDA's memory-efficient kernel returns its result transposed
+    apart = heard.reshape(rows, attention.num_heads, new, width).transpose(1, 2)
     out: Tensor = attention.o_proj(apart.reshape(rows, new, -1))
     return out
 
