@@ -17,9 +17,12 @@ from playwright.sync_api import Browser, Page, Playwright, expect
 from tests.harness import wait_until
 from tests.language_model import Model, language_model
 from tests.page.browsing import PageServer, Watch, launch, page_server, until_quiet, until_state
+from tests.page.late_text import LateText
 from tests.page.recordings import beeps, wav
 from tests.page.test_axe import serious
 from tests.page.test_languages import english_in
+
+Late = tuple[Page, LateText]
 
 SAID = "440hz 880hz"
 ONCE = beeps((0, 1.5), (440, 0.6), (0, 0.3), (880, 0.6), (0, 27.0))  # and then it is heard again
@@ -241,6 +244,74 @@ def test_a_microphone_that_is_refused_says_what_to_do(page: Page, listener: Page
     opened(page, listener).locator("#live-mic").click()
     expect(page.locator("#live-hint")).to_contain_text("blocked")
     expect(page.locator("#live-mic")).to_have_attribute("aria-pressed", "false")
+
+
+# Text that comes late
+
+
+@pytest.fixture
+def late(new_page: Callable[..., tuple[Page, Watch]], hears_often: Browser, listener: PageServer) -> Late:
+    page = new_page(browser=hears_often)[0]
+    text = LateText(page)
+    return opened(page, listener), text
+
+
+def press(page: Page) -> None:
+    """And hold: what is heard until the button is let go is one utterance, however long that takes."""
+    page.locator("#live-mic").hover()
+    page.mouse.down()
+    expect(page.locator("#live-hint")).to_contain_text("Listening")
+
+
+def say_held(page: Page) -> None:
+    press(page)
+    expect(page.locator(".live-certain")).to_contain_text("440hz")
+    page.mouse.up()
+
+
+def is_sent_soon(page: Page) -> bool:
+    """Or was sent already."""
+    return page.locator("#live-countdown").text_content() != "" or messages(page) != []
+
+
+def test_half_a_thought_is_not_sent_while_the_rest_is_being_said(late: Late) -> None:
+    page, text = late
+    say_held(page)
+    press(page)
+    expect(page.locator('[data-lamp="you"]')).to_have_class(re.compile("is-on"))
+    text.let_one_through()
+    expect(page.locator("#live-draft")).to_have_value(re.compile("440hz"))
+    assert not is_sent_soon(page)
+    page.mouse.up()
+    text.let_one_through()
+    expect(page.locator("#live-draft")).to_have_value(re.compile("440hz 440hz"))
+    expect(page.locator("#live-countdown")).to_have_text(re.compile("Sent in"))
+    until_state(page, "speaking")
+    assert messages(page)[0][1].startswith("440hz 440hz")
+
+
+def test_what_was_understood_is_sent_when_there_is_no_more_to_write_down(late: Late) -> None:
+    page, text = late
+    say_held(page)
+    press(page)
+    page.wait_for_timeout(500)  # longer than a tap; nothing is said
+    page.mouse.up()
+    text.let_one_through()
+    expect(page.locator("#live-draft")).to_have_value(re.compile("440hz"))
+    assert not is_sent_soon(page)
+    text.let_one_through()
+    expect(page.locator("#live-countdown")).to_have_text(re.compile("Sent in"))
+
+
+def test_nothing_is_sent_from_a_tab_that_was_left(late: Late) -> None:
+    page, text = late
+    say_held(page)
+    page.get_by_role("tab", name="Speak").click()
+    text.let_one_through()
+    expect(page.locator("#live-draft")).to_have_value(re.compile("440hz"))
+    assert not is_sent_soon(page)
+    page.get_by_role("tab", name="Talk").click()
+    assert not is_sent_soon(page)
 
 
 # Speaking up

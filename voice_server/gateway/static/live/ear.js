@@ -30,6 +30,11 @@ export class Ear extends EventTarget {
     for (const name of TOLD) this.#transcription.addEventListener(name, ({ detail }) => this.#tell(name, detail));
   }
 
+  /** Somebody speaks, or the text of what they said is still to come. */
+  get isHearing() {
+    return this.#transcription.isAwaited || (this.#utterances?.isOpen ?? false);
+  }
+
   /** Call it in a click or for a key. */
   async open() {
     if (this.state !== "closed") return;

@@ -32,7 +32,15 @@ export function mountTalk(root, { api, backends, conversation, wanted }) {
   const drawLog = mountLog(parts.log, { dialogue, conversation });
   const model = { name: null, window: WINDOW };
   let answer = null; // of the model, newest
+  let isOwed = false; // what was understood is to be sent by itself, once nobody speaks
 
+  const sendSoon = () => {
+    if (isOwed && !ear.isHearing) countdown.start(SENT_AFTER_S);
+  };
+  const sendNothing = () => {
+    isOwed = false;
+    countdown.cancel();
+  };
   const silence = () => {
     answer?.abort();
     conversation.stop();
@@ -44,7 +52,7 @@ export function mountTalk(root, { api, backends, conversation, wanted }) {
   };
   const takeDraft = () => {
     const text = parts.draft.value.trim();
-    countdown.cancel();
+    sendNothing();
     forgetProblems();
     if (!text) return tell({ code: "empty_text" });
     silence();
@@ -78,13 +86,16 @@ export function mountTalk(root, { api, backends, conversation, wanted }) {
   ear.addEventListener("partial", ({ detail }) => drawPartial(parts, detail));
   ear.addEventListener("final", ({ detail }) => {
     drawPartial(parts, {});
-    if (!detail.text) return;
-    parts.draft.value = [parts.draft.value.trim(), detail.text].filter(Boolean).join(" ");
-    if (parts.auto.checked) countdown.start(SENT_AFTER_S);
+    if (detail.text) {
+      parts.draft.value = [parts.draft.value.trim(), detail.text].filter(Boolean).join(" ");
+      isOwed = parts.auto.checked && !root.hidden;
+    }
+    sendSoon();
   });
   ear.addEventListener("problem", ({ detail }) => {
     drawPartial(parts, {});
     tell(detail);
+    sendSoon();
   });
   ear.addEventListener("overload", ({ detail }) => tell({ code: "overload", message: detail.policy }));
   ear.addEventListener("refused", ({ detail }) => {
@@ -96,10 +107,10 @@ export function mountTalk(root, { api, backends, conversation, wanted }) {
 
   countdown.addEventListener("change", draw);
   countdown.addEventListener("over", send);
-  parts.draft.addEventListener("input", () => countdown.cancel());
+  parts.draft.addEventListener("input", sendNothing);
   parts.auto.addEventListener("change", () => {
     remember("live.auto", parts.auto.checked);
-    if (!parts.auto.checked) countdown.cancel();
+    if (!parts.auto.checked) sendNothing();
   });
   parts.element.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -107,7 +118,7 @@ export function mountTalk(root, { api, backends, conversation, wanted }) {
   });
   parts.speak.addEventListener("click", speak);
   parts.stop.addEventListener("click", () => {
-    countdown.cancel();
+    sendNothing();
     silence();
   });
   parts.clear.addEventListener("click", () => {
@@ -116,7 +127,7 @@ export function mountTalk(root, { api, backends, conversation, wanted }) {
     drawLog();
   });
   root.addEventListener("leave", () => {
-    countdown.cancel();
+    sendNothing();
     ear.close(); // nobody would see that it is open
   });
   listenToKeys(parts, send);

@@ -24,6 +24,11 @@ export class Transcription extends EventTarget {
     this.#api = api;
   }
 
+  /** An utterance has begun that was not answered yet. */
+  get isAwaited() {
+    return this.#isStarted || this.#unsent.some(({ start }) => start);
+  }
+
   /** @param {number} sampleRate Hz of the blocks that follow */
   begin(sampleRate) {
     if (!this.#socket) this.#connect();
@@ -70,9 +75,9 @@ export class Transcription extends EventTarget {
 
   #take(message) {
     if (message.type === "ready") this.#isReady = true;
+    if (message.type === "error" || message.type === "final") this.#isStarted = false;
     if (message.type === "error") this.#tell("problem", message);
     else if (MINE.includes(message.type)) this.#tell(message.type, message);
-    if (message.type === "error" || message.type === "final") this.#isStarted = false;
     this.#pump();
   }
 
