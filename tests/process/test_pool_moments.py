@@ -21,12 +21,13 @@ from voice_server.pool.outfit import Outfit
 from voice_server.pool.pool import Pool
 from voice_server.pool.process import Command
 from voice_server.pool.supervisor import WorkerSpec
-from voice_server.wire.messages import Audio, Done, Load
+from voice_server.wire.messages import PROTOCOL_VERSION, Audio, Done, Hello, Load, LoadFailed
 
 pytestmark = pytest.mark.anyio
 
 LIMITS = replace(Limits(), stream=replace(Limits().stream, look_s=10 * LONG_S))  # time alone is not looked at
 RATE, SAID_S = 8_000, 3.0
+HELLO = Hello(PROTOCOL_VERSION, 1, "3.11")
 
 
 @pytest.fixture
@@ -84,3 +85,20 @@ async def test_a_pool_that_stops_gives_its_worker_nothing_more() -> None:
         _, waiting = await one_may_start(pool, world.processes[0])
         await pool.stop()
         assert not waiting.worker
+
+
+async def test_a_worker_that_gets_ready_beside_its_successor_stays_until_that_one_is_loaded() -> None:
+    async with played_pool() as (pool, world):
+        await pool.until_ready()
+        world.are_mute = True
+        world.processes[0].exit(-9)
+        await eventually(lambda: pool.slots[0].state == "loading", "it is loaded again")
+        roll = pool.restart()
+        await eventually(lambda: len(world.alive) == 2, "its successor is loaded beside it")
+        old, new = world.alive
+        old.say(HELLO, world.handshake)
+        await eventually(lambda: pool.is_ready, "it is at work")
+        new.say(HELLO, LoadFailed("there is no memory", retryable=True))
+        await eventually(lambda: not roll.is_running, "the restart has ended")
+        assert roll.status.state == "failed"
+        assert [slot.pid for slot in pool.slots if slot.state == "ready"] == [old.pid]

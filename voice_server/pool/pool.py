@@ -200,9 +200,12 @@ class Pool(Generic[D]):
     async def outlived(self, slot: Supervisor, other: Supervisor) -> bool:
         """Whether the other's worker is lost before this one's has loaded or failed."""
         worker = other.worker
-        while worker is other.worker and slot.status.state in ("waiting", "loading"):
+        while slot.status.state in ("waiting", "loading"):
             await self._change()
-        return worker is not other.worker
+            if worker and worker is not other.worker:
+                return True
+            worker = other.worker  # it may have had none yet
+        return False
 
     async def dismiss(self, slot: Supervisor) -> None:
         """It gets nothing more to do. What it has open it finishes, and is stopped."""
