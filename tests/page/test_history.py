@@ -15,6 +15,25 @@ from tests.page.tap import Tap
 
 REFUSED = """const open = () => { throw new DOMException("not in this window", "SecurityError"); };
 Object.defineProperty(window, "indexedDB", { value: { open } });"""
+NO_BLOBS = """{
+  const { put } = IDBObjectStore.prototype;
+  IDBObjectStore.prototype.put = function (value) {
+    const hasBlob = Object.values(value).some((part) => part instanceof Blob);
+    if (hasBlob) throw new DOMException("BlobURLs are not yet supported.", "DataCloneError");
+    return put.call(this, value);
+  };
+}"""
+ADD_WITHOUT_BLOBS = f"""async () => {{
+  const {{ openHistory }} = await import("./page/speak/history.js");
+  const {{ Take }} = await import("./page/sound/take.js");
+  const history = await openHistory();
+  {NO_BLOBS}
+  const take = new Take({{ text: "Half of it.", backend: "tone", voice: "tone", sampleRate: 24000 }});
+  take.append(new Int16Array(10));
+  take.finish("complete");
+  const problem = await history.add(take).catch(({{ name }}) => name);
+  return [history.isKept, problem, await history.list()];
+}}"""
 ADD = """async ([atMost, takes]) => {
   const { openHistory } = await import("./page/speak/history.js");
   const { Take } = await import("./page/sound/take.js");
@@ -106,6 +125,24 @@ def test_a_browser_that_keeps_nothing_says_so_and_the_list_works(page: Page, ser
     seen.say_all(opts=QUICK)
     page.locator(f"{ENTRY} .history-play").click()
     until_state(page, "speaking")
+
+
+def test_a_browser_that_keeps_facts_but_no_sound_keeps_nothing_and_the_list_works(
+    page: Page, server: PageServer
+) -> None:
+    """As WebKit in a private window: webkit.org/b/156347."""
+    page.add_init_script(NO_BLOBS)
+    seen = Seen(page, server)
+    expect(page.locator("#history")).to_contain_text("This browser keeps nothing here")
+    seen.say_all(opts=QUICK)
+    page.locator(f"{ENTRY} .history-play").click()
+    until_state(page, "speaking")
+    expect(page.locator(".toast")).to_have_count(0)
+
+
+def test_an_answer_whose_sound_is_refused_leaves_no_entry(page: Page, server: PageServer) -> None:
+    page.goto(f"{server.url}health")
+    assert page.evaluate(ADD_WITHOUT_BLOBS) == [True, "DataCloneError", []]
 
 
 def test_what_was_cut_off_is_listed_as_that(seen: Seen) -> None:

@@ -2,8 +2,8 @@
  * What was said, kept in this browser: facts and sound of takes in IndexedDB.
  *
  * Promises: newest first; never more takes or bytes than allowed, the oldest go first; what is kept survives reloads and
- * later versions of the page; where the browser keeps nothing (some private windows), the same list lasts as long as the
- * page, and `isKept` says so.
+ * later versions of the page; where the browser keeps nothing, or no sound (some private windows), the same list lasts as
+ * long as the page, and `isKept` says so.
  */
 
 import { Take } from "../sound/take.js";
@@ -14,6 +14,7 @@ const STORES = { takes: "what a list shows", sounds: "all facts and the sound" }
 const AT_MOST = { takes: 50, bytes: 200 * 2 ** 20 }; // an hour of speech at 24 kHz is 173 MB
 const EXCERPT_CHARS = 300;
 const SHAPE_BARS = 48; // of the small picture of a take
+const TRIAL = "trial"; // no id of a take
 
 /** @typedef {{id: string, at: number, text: string, backend: string, voice: string, state: string, durationS: number, bytes: number, shape: number[]}} Summary */
 
@@ -23,7 +24,9 @@ const SHAPE_BARS = 48; // of the small picture of a take
  */
 export async function openHistory(atMost = AT_MOST) {
   try {
-    return new Archive(new Shelf(await openDatabase()), atMost, true);
+    const shelf = new Shelf(await openDatabase());
+    await shelf.tryOut();
+    return new Archive(shelf, atMost, true);
   } catch {
     return new Archive(new Pocket(), atMost, false);
   }
@@ -75,7 +78,7 @@ class Archive {
         return await this.#shelf.put(summary, kept);
       } catch (problem) {
         const oldest = (await this.list()).at(-1);
-        if (problem?.name !== "QuotaExceededError" || !oldest) throw problem;
+        if (!isFull(problem) || !oldest) throw problem;
         await this.#drop([oldest]);
       }
     }
@@ -85,6 +88,8 @@ class Archive {
     return this.#shelf.remove(summaries.map(({ id }) => id));
   }
 }
+
+const isFull = (problem) => problem?.name === "QuotaExceededError";
 
 /** Which have to go, of a list with the newest first. */
 function tooMany(summaries, { takes, bytes }) {
@@ -111,6 +116,16 @@ class Shelf {
     this.#database = database;
   }
 
+  /** Rejects where facts are kept but no sound: WebKit refuses Blobs in private windows (webkit.org/b/156347). */
+  async tryOut() {
+    const trial = { id: TRIAL, sound: new Blob(["."]) };
+    try {
+      await this.#do("readwrite", ({ sounds }) => (sounds.put(trial), sounds.delete(TRIAL)));
+    } catch (problem) {
+      if (!isFull(problem)) throw problem; // older takes can make room
+    }
+  }
+
   summaries() {
     return this.#do("readonly", ({ takes }) => takes.getAll());
   }
@@ -135,9 +150,15 @@ class Shelf {
   #do(mode, act) {
     return new Promise((resolve, reject) => {
       const transaction = this.#database.transaction(Object.keys(STORES), mode);
-      const request = act({ takes: transaction.objectStore("takes"), sounds: transaction.objectStore("sounds") });
-      transaction.oncomplete = () => resolve(request?.result);
+      const stores = { takes: transaction.objectStore("takes"), sounds: transaction.objectStore("sounds") };
       transaction.onabort = () => reject(transaction.error);
+      try {
+        const request = act(stores);
+        transaction.oncomplete = () => resolve(request?.result);
+      } catch (problem) {
+        transaction.abort(); // or what it did before it threw would stay
+        throw problem;
+      }
     });
   }
 }
