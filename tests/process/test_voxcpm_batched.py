@@ -172,6 +172,10 @@ def test_a_kernel_of_attention_may_lay_out_its_result_as_it_likes(model: Batcher
     assert_alike(model.speak(quick(1), long, {**quick(3), "begin": 2}, attention="efficient"))
 
 
+def test_attention_that_plans_for_each_length_is_switched_off_and_engine_torch_keeps_it(two: Batcher) -> None:
+    assert two.speak(quick(1))["has_cudnn"] == [True, False]
+
+
 def test_a_closed_render_is_in_no_step_after_that(model: Batcher) -> None:
     answer = model.speak({**quick(1, min_len=15), "stop_after": 3}, quick(2, min_len=10))
     assert_alike(answer)

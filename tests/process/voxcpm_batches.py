@@ -6,7 +6,8 @@ Runs in the environment of the voxcpm backend. A plan is {"renders": [...]}; a r
 turns before it comes} and optionally {"voice", "sample", "transcript"}, {"stop_after": chunks}, {"due": urgency, lower
 first}. {"most_rows": n} makes memory run out in batches of more than n, once they were taken up to the decoder. The
 answer compares each render with engine torch, where it is alone: the largest difference of a sample; and says what was
-seen of the batches and of what is left of them. {"memory": rounds} speaks the plan so often, and tells the growth.
+seen of the batches and of what is left of them, and whether cuDNN's attention was allowed once engine torch was loaded,
+and once batched was. {"memory": rounds} speaks the plan so often, and tells the growth.
 
 {"recorded": "same" or "traced"} has steps of up to 4 rows recorded as on a GPU. The first records by calling the same
 Python again, having watched what it does; the second by having torch.compile trace it, whole and for fixed shapes, into
@@ -238,7 +239,9 @@ def main() -> None:
     results, sys.stdout = sys.stdout, sys.stderr  # the adapter prints
     known: dict[str, Any] = {"model": str(folder), "loras": str(folder / "loras"), "progress": lambda text: None}
     reference = Careless("cpu", engine="torch", renders=1, **known)
+    has_cudnn = [torch.backends.cuda.cudnn_sdp_enabled()]
     backend = Careless("cpu", engine="batched", renders=renders, **known)
+    has_cudnn.append(torch.backends.cuda.cudnn_sdp_enabled())
     engine: Any = backend._engine  # type: ignore[attr-defined]
     batches = Batches(engine)
     for line in sys.stdin:
@@ -271,6 +274,7 @@ def main() -> None:
             "capacity": capacity,
             "free": engine.free,
             "left_over": left_over(engine),
+            "has_cudnn": has_cudnn,
         }
         engine._steps = engine._stepper
         seen = recorder.told() if recorder else {}
