@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import soundfile
 import websockets
 
 from tests.e2e.elevenlabs_client import PCM, SENTENCES, TEXT, hear, next_message, socket_of, turn
-from tests.harness import running_server, say, tone_bytes, tone_config
+from tests.harness import FAST, eventually, running_server, say, tone_bytes, tone_config
 from voice_server.core.audio.raw_formats import to_raw
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_leaks")]
@@ -74,6 +75,68 @@ async def test_without_the_key_nothing_is_spoken(tone_python: Path, said: dict[s
     assert heard.errors == ["unauthorized"]
     assert not heard.audio
     assert heard.close_code == 1008
+
+
+@pytest.mark.parametrize("door", ["stream-input", "multi-stream-input"])
+async def test_before_the_key_was_shown_all_addresses_and_all_messages_look_the_same(
+    tone_python: Path, door: str
+) -> None:
+    """Else voices, which may be named after people, could be tried out one by one."""
+    addresses = [("tone", PCM), ("nobody", PCM), ("tone", "output_format=gsm_8000"), ("tone", "inactivity_timeout=-1")]
+    messages = ["{}", '{"text": "Hello.", "xi_api_key": "wrong"}', '{"text": 5, "context_id": "a"}', "no JSON", b"\0"]
+    answers = []
+    async with running_server(tone_config(), tone_python, token="secret") as server:
+        for voice, query in addresses:
+            for message in messages:
+                async with socket_of(server, query, voice=voice, door=door) as ws:
+                    await ws.send(message)
+                    answers.append((await hear(ws, "the end of the socket"))[None])
+    told = {"error": "unauthorized", "message": "this server wants `Authorization: Bearer <token>`"}
+    assert [(one.messages, one.close_code) for one in answers] == [([told], 1008)] * len(addresses) * len(messages)
+
+
+@pytest.mark.parametrize(
+    ("voice", "query", "word"),
+    [("nobody", PCM, "voice_not_found"), ("tone", "output_format=gsm_8000", "unknown_format")],
+)
+async def test_a_wrong_address_is_told_behind_a_key_in_the_first_message(
+    tone_python: Path, voice: str, query: str, word: str
+) -> None:
+    async with running_server(tone_config(), tone_python, token="secret") as server:
+        async with socket_of(server, query, voice=voice) as ws:
+            await say(ws, {"text": "Hello there.", "xi_api_key": "secret"})
+            heard = (await hear(ws, "the end of the socket"))[None]
+    assert heard.errors == [word]
+    assert heard.close_code == 1008
+
+
+async def test_a_key_is_a_key_also_where_the_rest_of_its_message_is_wrong(tone_python: Path) -> None:
+    async with running_server(tone_config(), tone_python, token="secret") as server, socket_of(server) as ws:
+        await say(ws, {"text": 5, "context_id": "a", "xi_api_key": "secret"})
+        assert (await hear(ws, "a"))["a"].errors == ["bad_message"]
+        assert (await turn(ws, "b", "Hello there.")).audio == tone_bytes("Hello there.")
+
+
+async def test_who_shows_no_key_may_stay_as_long_as_who_sends_no_head(tone_python: Path) -> None:
+    limits = replace(FAST, stream=replace(FAST.stream, head_s=0.2))
+    async with running_server(tone_config(), tone_python, token="secret", limits=limits) as server:
+        async with socket_of(server, f"{PCM}&inactivity_timeout=180") as ws:
+            heard = (await hear(ws, "the end of the socket"))[None]
+    assert heard.errors == ["unauthorized"]
+    assert heard.close_code == 1008
+
+
+async def test_a_stranger_that_leaves_or_has_to_leave_is_forgotten(tone_python: Path) -> None:
+    async with running_server(tone_config(), tone_python, token="secret") as server:
+        async with socket_of(server):
+            await eventually(lambda: bool(server.house.guests), "it is inside")
+        await eventually(lambda: not server.house.guests, "it is gone")
+        async with socket_of(server) as ws:
+            await eventually(lambda: bool(server.house.guests), "it is inside")
+            server.house.drain()
+            heard = (await hear(ws, "the end of the socket"))[None]
+    assert heard.errors == ["going_away"]
+    assert heard.close_code == 1012
 
 
 async def test_a_client_that_says_nothing_is_asked_to_leave(tone_python: Path) -> None:

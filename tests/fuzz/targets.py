@@ -140,6 +140,7 @@ TARGETS: dict[str, Target] = {
     "deepgram_query": _refusing(lambda data: deepgram_protocol.from_query(_query_of(data), LIMITS), VoiceError),
     "elevenlabs": _refusing(lambda data: elevenlabs_protocol.decode(_text_of(data), LIMITS), VoiceError),
     "elevenlabs_context": lambda data: (elevenlabs_protocol.context_of(_text_of(data)), None)[1],
+    "elevenlabs_key": lambda data: (elevenlabs_protocol.key_of(_text_of(data)), None)[1],
     "elevenlabs_query": _refusing(lambda data: elevenlabs_protocol.from_query(_query_of(data), LIMITS), VoiceError),
     "transcribe": _refusing(lambda data: transcribe_protocol.decode(_text_of(data), LIMITS), VoiceError),
     "transcribe_audio": _refusing(lambda data: transcribe_protocol.base64_pcm(_text_of(data)), VoiceError),

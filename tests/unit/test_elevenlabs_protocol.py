@@ -27,6 +27,7 @@ from voice_server.core.doors.elevenlabs_protocol import (
     final_message,
     from_query,
     joined,
+    key_of,
     options_of,
     output_format,
     pieces,
@@ -55,7 +56,8 @@ def test_a_first_message_is_read_as_clients_send_it() -> None:
         "xi_api_key": "key",
     }
     message = decode(json.dumps(sent), LIMITS)
-    assert message == ClientMessage(text=" ", voice_settings=VoiceSettings(speed=1.1), xi_api_key="key")
+    assert message == ClientMessage(text=" ", voice_settings=VoiceSettings(speed=1.1))
+    assert key_of(json.dumps(sent)) == "key"
 
 
 def test_null_stands_for_what_was_not_said() -> None:
@@ -93,6 +95,13 @@ def test_a_refused_message_still_tells_its_context() -> None:
 @pytest.mark.parametrize("sent", ["", "{", '{"context_id":5}', '{"text":5}', "[" * 60_000])
 def test_a_message_without_a_readable_context_has_none(sent: str) -> None:
     assert context_of(sent) is None
+
+
+@pytest.mark.parametrize(
+    "sent", ["", "{", '{"xi_api_key":null}', '{"xi_api_key":"\\ud800"}', '{"text":5}', "[" * 60_000]
+)
+def test_a_message_without_a_readable_key_has_none(sent: str) -> None:
+    assert key_of(sent) == ""
 
 
 def test_a_query_is_read_as_clients_write_it() -> None:

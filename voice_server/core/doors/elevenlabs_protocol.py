@@ -52,7 +52,6 @@ class ClientMessage(msgspec.Struct, frozen=True):
     flush: bool | None = None
     close_context: bool | None = None
     close_socket: bool | None = None
-    xi_api_key: str | None = None
 
 
 class Query(msgspec.Struct, frozen=True):
@@ -78,8 +77,13 @@ class _OnlyContext(msgspec.Struct):
     context_id: str = ""
 
 
+class _OnlyKey(msgspec.Struct):
+    xi_api_key: str = ""
+
+
 _decoder = msgspec.json.Decoder(ClientMessage)
 _context_decoder = msgspec.json.Decoder(_OnlyContext)
+_key_decoder = msgspec.json.Decoder(_OnlyKey)
 _encoder = msgspec.json.Encoder()
 
 
@@ -102,6 +106,14 @@ def context_of(data: str) -> str | None:
         return _context_decoder.decode(data).context_id[: _LIMITS.context_id_chars] or None
     except (ValueError, RecursionError):
         return None
+
+
+def key_of(data: str) -> str:
+    """The key in a first message, whatever else may be wrong with it; "" where none can be read."""
+    try:
+        return _key_decoder.decode(data).xi_api_key
+    except (ValueError, RecursionError):
+        return ""
 
 
 def from_query(query: Mapping[str, str], limits: Limits) -> Query:

@@ -12,7 +12,7 @@ _SCHEMES = ("bearer", "token")  # of the header Authorization; the second is Dee
 _KEY_HEADERS = ("xi-api-key", "x-api-key")  # ElevenLabs, Cartesia
 _KEY_QUERIES = ("api_key", "xi-api-key")  # browsers cannot set headers of a WebSocket
 _KEY_SUBPROTOCOL = "token"  # Deepgram in browsers: `Sec-WebSocket-Protocol: token, KEY`
-# Clients of ElevenLabs may say their key in the first message. Who shows none is let in, and that door asks for it.
+# Clients of ElevenLabs may say their key in the first message. Who shows none is let in as a stranger.
 _KEY_IN_MESSAGE = re.compile(r"/v1/text-to-speech/[^/]+/(multi-)?stream-input")
 
 

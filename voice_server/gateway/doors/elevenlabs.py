@@ -19,6 +19,7 @@ from voice_server.core.doors.limits import ElevenLabsLimits
 from voice_server.core.errors import BadMessage, EmptyText, GoingAway, IdleTimeout, SlowClient, VoiceError
 from voice_server.core.events import AnswerDone, Event, Problem
 from voice_server.gateway.access.keys import keys_of
+from voice_server.gateway.access.strangers import Stranger
 from voice_server.gateway.doors.elevenlabs_audio import Output
 from voice_server.gateway.doors.elevenlabs_http import backend_of, refuse
 from voice_server.gateway.house import House
@@ -54,6 +55,9 @@ async def multi_stream_input(websocket: WebSocket) -> None:
 
 async def _serve(websocket: WebSocket, *, is_multi: bool) -> None:
     house: House = websocket.app.state.house
+    if house.gate.is_guarded and not any(keys_of(websocket)):
+        await _meet(websocket, house, is_multi=is_multi)
+        return
     try:
         manner = _manner(websocket, house, is_multi=is_multi)
     except VoiceError as error:  # as an HTTP status: some clients read no message before they have spoken
@@ -61,6 +65,20 @@ async def _serve(websocket: WebSocket, *, is_multi: bool) -> None:
         return
     await websocket.accept()
     await _Client(websocket, house, manner).run()
+
+
+async def _meet(websocket: WebSocket, house: House, *, is_multi: bool) -> None:
+    """Browsers cannot set headers: their key is in the first message. What the address asks for is judged after it."""
+    await websocket.accept()
+    try:
+        first = await Stranger(websocket, house).introduction(protocol.key_of)
+        client = _Client(websocket, house, _manner(websocket, house, is_multi=is_multi))
+    except VoiceError as error:
+        await refuse_and_close(websocket, error, protocol.error_message(error, None))
+    except WebSocketDisconnect:
+        pass
+    else:
+        await client.run(first)
 
 
 def _manner(websocket: WebSocket, house: House, *, is_multi: bool) -> _Manner:
@@ -155,14 +173,14 @@ class _Client:
         self._loop = asyncio.get_running_loop()
         self._end: asyncio.Future[VoiceError | None] = self._loop.create_future()
         self._is_leaving = not manner.is_multi  # the socket is closed as soon as no context is left
-        self._is_known = not house.gate.is_guarded or any(keys_of(websocket))
         self._heard_at = self._loop.time()
         self._idle_s = min(manner.query.inactivity_timeout, _LIMITS.idle_max_s)
         self._idle_timer = self._loop.call_later(self._idle_s, self._watch_idle)
 
-    async def run(self) -> None:
+    async def run(self, first: str = "") -> None:
+        """`first`: a message that was read already."""
         self._house.guests.add(self)
-        reader = self._loop.create_task(self._read())
+        reader = self._loop.create_task(self._read(first))
         try:
             await self._say_goodbye(await self._end)
         finally:
@@ -197,9 +215,11 @@ class _Client:
 
     # Reading
 
-    async def _read(self) -> None:
+    async def _read(self, first: str) -> None:
         try:
             with contextlib.suppress(WebSocketDisconnect):
+                if first:
+                    await self._hear(first)
                 await self._listen()
         finally:  # also after a mistake of ours: nobody may wait for ever on a socket that is not read
             self._finish()
@@ -221,23 +241,10 @@ class _Client:
         await self._websocket.send_text(protocol.error_message(error, context if self._manner.is_multi else None))
 
     def _take(self, message: ClientMessage) -> None:
-        if not self._knows(message):
-            return
         if self._manner.is_multi:
             self._take_of_many(message)
         else:
             self._take_of_one(message)
-
-    def _knows(self, message: ClientMessage) -> bool:
-        """Browsers cannot set headers: their key is in the first message."""
-        if not self._is_known:
-            try:
-                self._house.gate.check_key(self._websocket, message.xi_api_key or "")
-            except VoiceError as error:
-                self._finish(error)
-                return False
-            self._is_known = True
-        return True
 
     def _take_of_one(self, message: ClientMessage) -> None:
         context = self._contexts.get(None) or self._open(None)
