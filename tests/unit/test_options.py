@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,8 @@ from hypothesis import strategies as st
 from voice_server.core.errors import BadOption
 from voice_server.core.limits import OptionLimits
 from voice_server.core.options import OptionSpec, describe, spec_problems, validate
+from voice_server.wire.frames import encode
+from voice_server.wire.messages import Render
 
 SPEED = OptionSpec("float", min=0.5, max=2.0, default=1.0)
 SEED = OptionSpec("int", min=0, max=2**31 - 1)
@@ -47,7 +50,7 @@ def test_both_ends_of_a_range_belong_to_it(value):
         *[("speed", value) for value in (0.49, 2.01, 1e9, -1, math.nan, math.inf, -math.inf, True, "1", None, [], {})],
         *[("seed", value) for value in (-1, 2**31, 10**400, 1.0, 0.5, True, "1", math.nan, None)],
         *[("style", value) for value in ("quiet", "", 1, None, ["calm"])],
-        *[("note", value) for value in ("x" * (OptionLimits().str_chars + 1), 1, None, b"x")],
+        *[("note", value) for value in ("x" * (OptionLimits().str_chars + 1), 1, None, b"x", "half \ud83d", "\udfff")],
         *[("whisper", value) for value in (0, 1, "true", None)],
     ],
 )
@@ -58,6 +61,12 @@ def test_a_value_that_does_not_fit_is_refused_with_its_field(name, value):
 def test_a_huge_int_is_refused_where_there_is_no_range():
     with pytest.raises(BadOption):
         validate({"x": 10**400}, {"x": OptionSpec("float")})
+
+
+@pytest.mark.parametrize("value", [-(2**63) - 1, 2**64, 10**400])
+def test_an_int_that_no_frame_carries_is_refused_where_there_is_no_range(value):
+    with pytest.raises(BadOption):
+        validate({"x": value}, {"x": OptionSpec("int")})
 
 
 def test_the_message_names_the_range():
@@ -118,6 +127,18 @@ def test_whatever_passes_is_of_the_declared_type_and_range(values):
     assert type(checked["speed"]) is float and 0.5 <= checked["speed"] <= 2.0
     assert 0 <= checked.get("seed", 0) < 2**31
     assert checked.get("style", "calm") in STYLE.choices
+
+
+@given(
+    st.sampled_from([-(2**63), 2**64 - 1]) | st.integers(),
+    st.text(st.characters(exclude_categories=[])),
+    st.floats() | st.integers(),
+)
+def test_whatever_passes_without_a_range_goes_into_a_frame(count, note, speed):
+    specs = {"count": OptionSpec("int"), "note": OptionSpec("str"), "speed": OptionSpec("float")}
+    for name, value in (("count", count), ("note", note), ("speed", speed)):
+        with suppress(BadOption):
+            encode(Render(1, "Hello.", "", validate({name: value}, specs)))
 
 
 @pytest.mark.parametrize(

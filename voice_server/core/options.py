@@ -1,6 +1,7 @@
 """What a client may set on a render, and whether what it sent fits.
 
-Promises: `validate` returns only values of the declared type and range, so that a worker never sees anything else.
+Promises: `validate` returns only values of the declared type and range that a frame can carry, so that a worker never
+sees anything else.
 Knows nothing of backends: the specs come from backends.yaml.
 """
 
@@ -15,6 +16,7 @@ from voice_server.core.errors import BadOption
 from voice_server.core.limits import OptionLimits
 
 _LIMITS = OptionLimits()
+_FRAME_INTS = range(-(2**63), 2**64)  # that msgpack carries
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +73,9 @@ def _fits(value: object, spec: OptionSpec) -> bool:
         case "choice":
             return isinstance(value, str) and value in spec.choices
         case "str":
-            return isinstance(value, str) and _in_range(len(value), spec.min, _longest(spec))
+            return isinstance(value, str) and _in_range(len(value), spec.min, _longest(spec)) and _is_whole(value)
         case "int":
-            return _is_number(value, int) and _in_range(value, spec.min, spec.max)
+            return _is_number(value, int) and value in _FRAME_INTS and _in_range(value, spec.min, spec.max)
         case "float":  # pragma: no branch (mypy proves that there is no other type)
             return _is_number(value, int, float) and _in_range(value, spec.min, spec.max)
 
@@ -88,6 +90,11 @@ def _is_finite(value: object) -> bool:
         return value is None or math.isfinite(value)  # type: ignore[arg-type]
     except OverflowError:
         return False
+
+
+def _is_whole(text: str) -> bool:
+    """Half of a surrogate pair is no character, and no frame carries it."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def _in_range(value: object, low: float | None, high: float | None) -> bool:
