@@ -118,6 +118,15 @@ async def test_a_flush_is_answered_behind_its_audio(tone_python: Path) -> None:
     assert messages[-1]["type"] == "done"
 
 
+async def test_an_end_behind_a_flush_needs_no_words_of_its_own(tone_python: Path) -> None:
+    async with running_server(tone_config(), tone_python) as server, _connect(server) as ws:
+        await say(ws, *[_part("a", text, flush=True) for text in ("Hello there.", "", "")], _last("a", ""))
+        messages = (await _hear(ws))["a"]
+    assert _audio(messages) == tone_bytes("Hello there.")
+    told = [(message["type"], message.get("flush_id")) for message in messages if message["type"] != "chunk"]
+    assert told == [("flush_done", 1), ("flush_done", 2), ("flush_done", 3), ("done", None)]
+
+
 async def test_a_phrase_does_not_wait_for_the_next_one(tone_python: Path) -> None:
     async with running_server(tone_config(), tone_python) as server, _connect(server) as ws:
         await say(ws, _part("a", "Hello there, my friend ", max_buffer_delay_ms=0))

@@ -100,6 +100,15 @@ async def test_close_waits_for_what_was_flushed(tone_python: Path) -> None:
         assert ws.close_code == 1000
 
 
+async def test_each_flush_has_its_flushed_however_early_it_comes(tone_python: Path) -> None:
+    async with running_server(tone_config(), tone_python) as server, _socket(server) as ws:
+        await say(ws, _speak(TEXT), FLUSH, FLUSH, FLUSH, CLOSE)
+        heard = await _hear(ws)
+    assert heard.audio == tone_bytes(*SENTENCES)
+    assert [(told["type"], told["sequence_id"]) for told in heard.messages] == [("Flushed", at) for at in range(3)]
+    assert ws.close_code == 1000
+
+
 async def test_close_without_a_flush_ends_at_once(tone_python: Path) -> None:
     async with running_server(tone_config(speed_rtf=10.0), tone_python) as server, _socket(server) as ws:
         await say(ws, _speak(TEXT), CLOSE)

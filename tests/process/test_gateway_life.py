@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
 import time
 from pathlib import Path
+from urllib.parse import urlencode
 
 import psutil
 import pytest
@@ -49,6 +51,37 @@ def test_g1_sigterm_lets_running_answers_finish(tmp_path: Path) -> None:
         assert answer.close_code == 1000
         assert server.wait() == 0
         assert all(is_gone(worker) for worker in workers)
+
+
+async def _text_interrupted(server: ServerProcess) -> tuple[bytes, str, int | None]:
+    """A text at WS /stream, SIGTERM at its first audio: the audio, the last words, and the close code."""
+    async with websockets.connect(f"{server.ws}/stream?{urlencode({'text': TEXT})}") as ws:
+        audio, words = b"", ""
+        while not words:
+            message = await ws.recv()
+            if not audio:
+                server.send(signal.SIGTERM)
+            if isinstance(message, bytes):
+                audio += message
+            else:
+                words = message
+        await ws.wait_closed()
+    return audio, words, ws.close_code
+
+
+def test_g1_a_text_that_is_being_spoken_is_spoken_to_its_end(tmp_path: Path) -> None:
+    with server_process(tmp_path, speed_rtf=0.3) as server:
+        server.wait_ready()
+        assert asyncio.run(_text_interrupted(server)) == (tone_bytes(TEXT), '{"done": true}', 1000)
+        assert server.wait() == 0
+
+
+def test_g2_whose_text_outlasts_the_patience_is_told_to_come_again(tmp_path: Path) -> None:
+    with server_process(tmp_path, "--drain", "0.5", speed_rtf=3.0) as server:
+        server.wait_ready()
+        _, words, code = asyncio.run(_text_interrupted(server))
+        assert (json.loads(words)["code"], code) == ("going_away", 1012)
+        assert server.wait() == 0
 
 
 def test_g1_nobody_new_comes_in_while_answers_finish(tmp_path: Path) -> None:

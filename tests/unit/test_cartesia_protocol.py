@@ -33,7 +33,7 @@ THEIR_VOICE = "f786b574-daa5-4673-aa0c-cbe3e8534c02"
 def _replies(*, timestamps: bool = False, ends: tuple[bool, ...] = (True,), **format: Any) -> Replies:
     replies = Replies("c1", OutputFormat(**format), LIMITS, timestamps=timestamps)
     for is_last in ends:
-        replies.expect_end(is_last=is_last)
+        replies.expect_end(is_last=is_last, has_part=True)
     return replies
 
 

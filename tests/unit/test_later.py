@@ -32,15 +32,15 @@ def test_everything_comes_back_in_the_order_it_was_said() -> None:
 @pytest.mark.parametrize("mark", Mark)
 def test_a_mark_behind_nothing_means_nothing(mark: Mark) -> None:
     kept = later()
-    kept.mark(mark)
+    assert not kept.mark(mark)
     assert not kept
 
 
 def test_a_mark_behind_one_that_says_as_much_means_nothing() -> None:
     kept = later()
     kept.push("a")
-    for mark in (Mark.FLUSH, Mark.FLUSH, Mark.DONE, Mark.FLUSH, Mark.DONE):
-        kept.mark(mark)
+    marks = (Mark.FLUSH, Mark.FLUSH, Mark.DONE, Mark.FLUSH, Mark.DONE)
+    assert [kept.mark(mark) for mark in marks] == [True, False, True, False, False]
     assert said(kept) == ["a", Mark.FLUSH, Mark.DONE]
 
 

@@ -34,10 +34,12 @@ class Later:
         self._chars += len(text)
         self._said.append(text)
 
-    def mark(self, mark: Mark) -> None:
-        """A mark behind nothing, or behind one that says as much, means nothing."""
-        if self._said and self._said[-1] not in (mark, Mark.DONE):
+    def mark(self, mark: Mark) -> bool:
+        """A mark behind nothing, or behind one that says as much, means nothing: False."""
+        means_something = bool(self._said) and self._said[-1] not in (mark, Mark.DONE)
+        if means_something:
             self._said.append(mark)
+        return means_something
 
     def pop(self) -> str | Mark:
         said = self._said.popleft()

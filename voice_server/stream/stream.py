@@ -161,15 +161,15 @@ class Stream:
         else:
             self._cutter.flush()
 
-    def finish(self) -> None:
-        """The answer is complete."""
+    def finish(self) -> bool:
+        """The answer is complete. False: it was already, with nothing said since, and no other one ends for this."""
         if self._finishing:
-            self._later.mark(Mark.DONE)
-            return
+            return self._later.mark(Mark.DONE)
         self.flush()
         self._dispatcher.finish(self._id)
         self._finishing = True
         self._end_if_complete()
+        return True
 
     def cancel(self) -> None:
         """Barge-in: nothing of the current answer is rendered or sent any more."""

@@ -167,14 +167,17 @@ class Replies:
         self._format = format
         self._piece_bytes = limits.stream.coalesce_bytes
         self._timestamps = timestamps
-        self._ends: deque[bool] = deque()  # of the parts that are not spoken yet: whether it is the last
+        # Of the parts that are not spoken yet: the ends that each was given, and whether it is the last of all.
+        self._ends: deque[list[bool]] = deque()
         self._flush_id = 0
         self._sent_bytes = 0  # of s16le
         self._sentence = ("", 0.0)  # its text, and when it began
 
-    def expect_end(self, *, is_last: bool) -> None:
-        """A part is complete: an answer of the stream will end."""
-        self._ends.append(is_last)
+    def expect_end(self, *, is_last: bool, has_part: bool) -> None:
+        """A part is complete: an answer of the stream will end. Without one it is another end of the part before."""
+        if has_part:
+            self._ends.append([])
+        self._ends[-1].append(is_last)
 
     def to(self, event: Event) -> list[str]:
         """The messages that say `event`; none for what Cartesia has no word for."""
@@ -190,7 +193,7 @@ class Replies:
             case Problem(error):
                 return self._last(error_message(error, self._context_id))
             case AnswerDone():
-                return self._end_part()
+                return [message for is_last in self._ends.popleft() for message in self._end_part(is_last)]
             case AnswerCancelled(spoken_text, spoken_ms):  # these three fields are ours
                 heard = {"cancelled": True, "spoken_text": spoken_text, "spoken_ms": spoken_ms}
                 return self._last(_message("done", self._context_id, done=True, status_code=_OK, **heard))
@@ -219,8 +222,8 @@ class Replies:
         }
         return _message("timestamps", self._context_id, word_timestamps=times)
 
-    def _end_part(self) -> list[str]:
-        if not self._ends.popleft():
+    def _end_part(self, is_last: bool) -> list[str]:
+        if not is_last:
             self._flush_id += 1
             return [_message("flush_done", self._context_id, flush_done=True, flush_id=self._flush_id)]
         if not self._sent_bytes:

@@ -107,8 +107,7 @@ class _Context:
             stream.flush()
         if message.flush or not message.continues:
             self.is_closed = not message.continues
-            self._replies.expect_end(is_last=self.is_closed)
-            stream.finish()
+            self._replies.expect_end(is_last=self.is_closed, has_part=stream.finish())
 
     def fail(self, error: VoiceError) -> None:
         self.has_failed = True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket
@@ -78,7 +80,7 @@ class _Host:
         self._limits = house.limits
         self._stream = stream
         self._replies = protocol.Replies(sound.encoding, house.limits)
-        self._flushes = 0  # that wait for their Flushed
+        self._flushes: deque[int] = deque()  # of each answer that was flushed: how many wait for their Flushed
         self._is_closing = False
 
     @property
@@ -96,10 +98,11 @@ class _Host:
             case Speak(words):
                 self._stream.push(words)
             case Flush():
-                self._flushes += 1
-                self._stream.finish()
+                if self._stream.finish():
+                    self._flushes.append(0)
+                self._flushes[-1] += 1
             case Clear():
-                self._flushes = 0
+                self._flushes.clear()
                 self._stream.cancel()
             case Close():
                 self._close()
@@ -111,11 +114,10 @@ class _Host:
             self._stream.cancel()
 
     async def say(self, event: Event) -> None:
-        if isinstance(event, AnswerDone):
-            self._flushes = max(0, self._flushes - 1)
         if self._is_closing and isinstance(event, AnswerCancelled):
             return
-        for message in self._replies.to(event):
+        flushes = self._flushes.popleft() if isinstance(event, AnswerDone) else 1
+        for message in [message for _ in range(flushes) for message in self._replies.to(event)]:
             if isinstance(message, bytes):
                 await self._websocket.send_bytes(message)
             else:
