@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -11,7 +12,7 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from voice_server.core.audio.pcm import wav_header
-from voice_server.core.errors import BadMessage, SlowClient, TextTooLong, VoiceError
+from voice_server.core.errors import BadMessage, GoingAway, SlowClient, TextTooLong, VoiceError
 from voice_server.core.events import AudioChunk, Event, Problem
 from voice_server.core.limits import Limits
 from voice_server.gateway.bodies import read_body
@@ -88,8 +89,41 @@ async def _stream(websocket: WebSocket, house: House) -> None:
 
     backend = house.backend(query.get("backend", ""))
     settings = StreamSettings(client=client_of(websocket))
-    if await speak(backend, house.limits, _said(backend, wanted), settings, send, until_left(websocket)):
-        await say_and_close(websocket, json.dumps({"done": True}), NORMAL_CLOSURE)
+    listener = _Listener(websocket)
+    house.guests.add(listener)
+    try:
+        if await speak(backend, house.limits, _said(backend, wanted), settings, send, listener.gone()):
+            await say_and_close(websocket, json.dumps({"done": True}), NORMAL_CLOSURE)
+        elif listener.is_sent_away:
+            raise GoingAway("the server is shutting down; connect again")
+    finally:
+        house.guests.discard(listener)
+
+
+class _Listener:
+    """Who hears one text. Implements house.Guest."""
+
+    is_busy = True
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self._websocket = websocket
+        self._sent_away = asyncio.Event()
+
+    @property
+    def is_sent_away(self) -> bool:
+        return self._sent_away.is_set()
+
+    def go_away(self) -> None:
+        self._sent_away.set()
+
+    async def gone(self) -> None:
+        """Returns when it has left, or is to leave."""
+        ends = [asyncio.create_task(until_left(self._websocket)), asyncio.create_task(self._sent_away.wait())]
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for end in ends:
+                end.cancel()
 
 
 def _said(backend: Backend, wanted: TtsRequest) -> Wanted:
