@@ -17,6 +17,7 @@ from pathlib import Path
 
 from voice_server.assembly import Running
 from voice_server.config import BackendConfig, Config, ConfigError, load_config
+from voice_server.core.errors import VoiceError
 from voice_server.core.reload import refusals
 from voice_server.pool.outfit import Outfit
 from voice_server.stream.backend import Backend
@@ -45,7 +46,7 @@ class Reloader:
             self._asked.clear()
             try:
                 await self._reload()
-            except (ConfigError, VenvBuildFailed) as error:
+            except (ConfigError, VenvBuildFailed, VoiceError, OSError) as error:
                 _log.error("the configuration stays as it was: %s", error)
 
     async def _reload(self) -> None:
@@ -65,7 +66,7 @@ class Reloader:
 async def _take_up(engine: Backend | Recogniser, config: BackendConfig, outfit: Outfit) -> None:
     pool = engine.pool
     if outfit != pool.outfit:
-        if pool.last_roll:
+        while pool.last_roll and pool.is_restarting:  # who waited beside us may have begun another one
             await pool.last_roll.ended()
         if not await pool.restart(outfit, stops_first=config.roll == "stop-first").ended():
             return  # the restart has said why

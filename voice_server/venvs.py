@@ -88,9 +88,9 @@ class VenvStore:
 
     def build(self, name: str, spec: VenvSpec, report: Report) -> Path:
         """The python of the environment, which is built first where needed. Blocks; raises VenvBuildFailed."""
-        if spec.path is not None:
-            return self._check_own(name, spec.path)
         try:
+            if spec.path is not None:
+                return self._check_own(name, spec.path)
             self._folder.mkdir(parents=True, exist_ok=True)
             with self._lock(spec, report) as lock:
                 return self.find(spec) or self._build_anew(name, spec, report, lock)

@@ -12,15 +12,22 @@ import signal
 import subprocess
 import sys
 import termios
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import websockets
 
-from tests.harness import ask, read_answer, say, tone_bytes, wait_until
+from tests.harness import ask, eventually, read_answer, running_pool, say, tone_bytes, wait_until
 from tests.process.pool_driver import first_audio
 from tests.server_process import ServerProcess, server_process
+from voice_server.assembly import Running, worker_specs
+from voice_server.config import BackendConfig, load_config
+from voice_server.core.errors import BackendUnavailable
+from voice_server.pool.outfit import Outfit
+from voice_server.reload import Reloader
+from voice_server.stream.backend import Backend
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -162,6 +169,84 @@ def test_a_bad_file_is_refused_with_its_errors_and_changes_nothing(
         wait_until(lambda: reason in server.stderr, reason)
         assert (pids(server), tone(server)["voice"]) == (before, "tone")
         assert spoken(server, FIRST) == tone_bytes(FIRST)
+
+
+def test_after_a_python_that_is_no_program_the_corrected_file_is_taken_up(tmp_path: Path) -> None:
+    python = tmp_path / "own" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.touch(0o644)
+    with server_process(tmp_path) as server:
+        server.wait_ready()
+        before, right = pids(server), (tmp_path / "tone.yaml").read_text()
+        change(tmp_path, voice="low", venv={"path": "own"})
+        reload(server, "the configuration stays as it was")
+        wait_until(lambda: f"{python}: Permission denied" in server.stderr, "the reason")
+        assert (pids(server), tone(server)["voice"]) == (before, "tone")
+        (tmp_path / "tone.yaml").write_text(right)
+        change(tmp_path, voice="low")
+        reload(server)
+        assert (pids(server), tone(server)["voice"]) == (before, "low")
+
+
+@contextlib.asynccontextmanager
+async def reloading(
+    folder: Path, backend: Backend, outfit: Callable[[BackendConfig], Outfit]
+) -> AsyncIterator[Reloader]:
+    reloader = Reloader(folder / "tone.yaml", Running([backend], [], outfit))
+    running = asyncio.create_task(reloader.run())
+    try:
+        yield reloader
+    finally:
+        running.cancel()
+
+
+def written(folder: Path, **settings: Any) -> BackendConfig:
+    """The backend tone, as a file in this folder has it from now on."""
+    told = {"adapter": "voice_server.backends.tone:ToneBackend", "warmup_text": "", **settings}
+    (folder / "tone.yaml").write_text(json.dumps({"backends": {"tone": told}}))
+    return load_config(folder / "tone.yaml").backends["tone"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("error", [OSError("the disk has failed"), BackendUnavailable("no cluster")], ids=repr)
+async def test_whatever_stands_in_the_way_is_logged_and_the_next_reload_is_heard(
+    tmp_path: Path, tone_python: Path, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    errors = [error]
+
+    def outfit(config: BackendConfig) -> Outfit:
+        if errors:
+            raise errors.pop()
+        return backend.pool.outfit
+
+    async with running_pool(written(tmp_path), tone_python) as backend:
+        async with reloading(tmp_path, backend, outfit) as reloader:
+            written(tmp_path, voice="low")
+            reloader.ask()
+            await eventually(lambda: f"stays as it was: {error}" in caplog.text, "it is logged")
+            assert backend.config.voice == ""
+            reloader.ask()
+            await eventually(lambda: backend.config.voice == "low", "it is taken up")
+
+
+@pytest.mark.anyio
+async def test_a_reload_waits_for_each_restart_that_was_asked_for_before_it(tmp_path: Path, tone_python: Path) -> None:
+    def outfit(config: BackendConfig) -> Outfit:
+        return Outfit(tuple(worker_specs(config, tone_python, 0, [])), config.bounds(0))
+
+    async def restart_again() -> None:
+        await first.ended()
+        backend.pool.restart()
+
+    async with running_pool(written(tmp_path, options={"load_s": 0.5}), tone_python) as backend:
+        async with reloading(tmp_path, backend, outfit) as reloader:
+            first = backend.pool.restart()
+            another = asyncio.create_task(restart_again())
+            wanted = written(tmp_path, options={"load_s": 0.0})
+            reloader.ask()
+            await another
+            await eventually(lambda: backend.config == wanted, "it is taken up", LOAD_S)
+            assert backend.pool.outfit == outfit(wanted)
 
 
 def test_workers_that_do_not_load_leave_the_old_ones_and_their_settings(tmp_path: Path) -> None:

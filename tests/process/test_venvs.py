@@ -292,6 +292,15 @@ def test_an_own_environment_without_msgpack_is_told_what_to_install(store, tmp_p
     assert "No module named 'msgpack'" in error.detail and "-m pip install 'msgpack" in error.retry
 
 
+@pytest.mark.parametrize(("mode", "reason"), [(0o644, "Permission denied"), (0o755, "Exec format error")])
+def test_an_own_environment_whose_python_is_no_program_is_told(store, tmp_path, mode, reason):
+    python = tmp_path / "own" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_bytes(b"\x7fELF of another machine")
+    python.chmod(mode)
+    assert refusal(store, VenvSpec(path=tmp_path / "own")).detail == f"{python}: {reason}"
+
+
 def test_find_links_of_pip_are_handed_to_uv(tmp_path):
     (tmp_path / "wheels").mkdir()
     environ = os.environ | {"PIP_FIND_LINKS": f"{tmp_path}/wheels {tmp_path}/missing"}
