@@ -98,6 +98,28 @@ async def test_who_waits_too_long_is_told_to_come_again(tone_python: Path) -> No
     assert isinstance(end.error, Overloaded)
 
 
+async def test_who_loses_its_seat_and_finds_no_other_is_told_to_come_again(tone_python: Path) -> None:
+    limits = replace(FAST, stream=replace(FAST.stream, queue_wait_s=0.1))
+    never_again = replace(FAST_WORKER, backoff_first_s=3600.0, backoff_max_s=3600.0)
+    async with listening(tone_python, pitch_config(workers=2, capacity=1, limits=never_again), limits) as recogniser:
+        clients = Client(recogniser, limits), Client(recogniser, limits)
+        os.kill(recogniser.pool.slots[1].pid, signal.SIGKILL)
+        await eventually(lambda: any(client.last for client in clients), "one of them is told")
+        (end,) = filter(None, (client.last for client in clients))
+        for client in clients:
+            client.hearing.close()
+    assert isinstance(end, HearingProblem)
+    assert isinstance(end.error, Overloaded)
+
+
+async def test_who_loses_the_only_worker_waits_for_the_next_one_however_long_it_loads(tone_python: Path) -> None:
+    limits = replace(FAST, stream=replace(FAST.stream, queue_wait_s=0.001))
+    async with listening(tone_python, pitch_config(), limits) as recogniser:
+        client = Client(recogniser, limits)
+        os.kill(recogniser.pool.slots[0].pid, signal.SIGKILL)
+        assert text_of(await client.say(beeps(440))) == "440hz"
+
+
 async def test_a_worker_that_dies_costs_one_more_and_no_word(tone_python: Path, tmp_path: Path) -> None:
     async with listening(tone_python, pitch_config(workers=2)) as recogniser:
         client = Client(recogniser)

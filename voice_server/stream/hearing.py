@@ -82,7 +82,7 @@ class Hearing:
         self._is_finished = False
         self._is_over = False
         self._caught_up = asyncio.Event()
-        self._timer = self._loop.call_later(limits.stream.queue_wait_s, self._waited_too_long)
+        self._wait_s = limits.stream.queue_wait_s
         recogniser.measures.opened()
         self._ask_for_seat()
 
@@ -180,7 +180,11 @@ class Hearing:
     def _ask_for_seat(self) -> None:
         self._attempts += 1
         self._report.retries = self._attempts - 1
+        self._wait()
         self._board.submit(self, self._options, self._asked_by.client(), again=self._attempts > 1)
+
+    def _wait(self) -> None:
+        self._timer = self._loop.call_later(self._wait_s, self._waited_too_long)
 
     def _push(self, pcm: bytes) -> None:
         if self.backlog_s + duration_s(len(pcm), self._rate) > self._limits.backlog_s:
@@ -222,8 +226,11 @@ class Hearing:
         self._worked_at, self._left_s = now, self.backlog_s
 
     def _waited_too_long(self) -> None:
-        self._board.leave(self)
-        self._fail(Overloaded("no worker was free to listen; try again in a few seconds"))
+        if self._attempts > 1 and not self._board.has_workers:
+            self._wait()  # its worker was the only one: the load of the next one costs no patience
+        else:
+            self._board.leave(self)
+            self._fail(Overloaded("no worker was free to listen; try again in a few seconds"))
 
     def _fail(self, error: VoiceError) -> None:
         self._end("failed", error.code)
