@@ -126,6 +126,36 @@ def test_a_take_that_was_stored_and_restored_plays_the_same(talk: Talk, tap: Tap
     assert talk.page.evaluate("JSON.stringify(restored.facts()) === JSON.stringify(talk.finished[0].facts())")
 
 
+RING_IS_AWAY = """
+  const { addModule } = AudioWorklet.prototype;
+  window.isRingBack = false;
+  AudioWorklet.prototype.addModule = async function (...args) {
+    if (!isRingBack) throw new DOMException("Unable to load a worklet's module.", "AbortError");
+    return addModule.apply(this, args);
+  };
+"""
+REPLAY_KEPT = """async () => {
+  const { Take } = await import("./page/sound/take.js");
+  const take = new Take({ text: "Kept.", backend: "tone", voice: "tone", sampleRate: 24000 });
+  take.append(new Int16Array(24000).fill(900));
+  take.finish("complete");
+  void talk.conversation.replay(take);
+}"""
+
+
+def test_a_replay_that_cannot_sound_says_so_and_the_next_one_is_heard(page: Page, server: PageServer) -> None:
+    page.add_init_script(RING_IS_AWAY)
+    talk = Talk(page, server)
+    page.evaluate(REPLAY_KEPT)
+    page.wait_for_function("() => talk.problems.length")
+    assert talk.read("[talk.problems, talk.states, take.state]") == [["audio_failed"], ["waiting", "idle"], "complete"]
+    page.evaluate("() => { isRingBack = true }")
+    page.evaluate("() => void talk.conversation.replay(talk.conversation.take)")
+    talk.wait_state("idle")
+    assert talk.read("talk.states.slice(2)") == ["waiting", "speaking", "idle"]
+    assert len(talk.read("talk.problems")) == 1
+
+
 def test_first_audio_leaves_before_the_answer_is_rendered(
     tap: Tap, page: Page, serve: Callable[..., PageServer], tmp_path: Path
 ) -> None:

@@ -96,8 +96,15 @@ export class Conversation extends EventTarget {
     this.stop();
     this.#show(take, false);
     this.#set("waiting");
-    await this.player.begin(take.sampleRate, fromS);
-    if (take === this.take && this.state === "waiting") this.#startFeed(take, Math.round(fromS * take.sampleRate));
+    const isWaiting = () => take === this.take && this.state === "waiting";
+    try {
+      await this.player.begin(take.sampleRate, fromS);
+      if (isWaiting()) this.#startFeed(take, Math.round(fromS * take.sampleRate));
+    } catch (problem) {
+      if (!isWaiting()) return;
+      this.#tell("problem", problem);
+      this.#rest();
+    }
   }
 
   async #play(take, ready, guess, playing) {
