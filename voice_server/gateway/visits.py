@@ -20,12 +20,13 @@ from voice_server.logs import note
 from voice_server.stream.backend import Backend
 from voice_server.stream.outbox import Outbox
 from voice_server.stream.recogniser import Recogniser
+from voice_server.wire.messages import Ready
 
 
-async def until_ready(backend: Backend | Recogniser, limits: Limits) -> None:
+async def until_ready(backend: Backend | Recogniser, limits: Limits) -> Ready:
     """Waits for a backend that is loading as long as for one that is busy. Raises BackendUnavailable."""
     try:
-        await asyncio.wait_for(backend.pool.until_ready(), limits.stream.queue_wait_s)
+        return await asyncio.wait_for(backend.pool.until_ready(), limits.stream.queue_wait_s)
     except asyncio.TimeoutError:
         raise BackendUnavailable(f"{backend.name} is still loading; try again in a few seconds") from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from starlette.requests import ClientDisconnect
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from voice_server.core.audio.tape import Tape
@@ -13,9 +14,10 @@ from voice_server.core.errors import VoiceError
 from voice_server.core.events import AnswerDone, AudioChunk, Event, Problem, StreamReady, Told
 from voice_server.gateway.house import House
 from voice_server.gateway.security import client_of, key_name_of
-from voice_server.gateway.sockets import POLICY_VIOLATION, refuse_and_close, send_at_once, tethered
+from voice_server.gateway.sockets import POLICY_VIOLATION, refuse_and_close, send_at_once, tethered, until_left
+from voice_server.gateway.speech import unless
 from voice_server.gateway.tethers import Tether, elsewhere
-from voice_server.gateway.visits import Speaking, Visit
+from voice_server.gateway.visits import Speaking, Visit, until_ready
 from voice_server.stream.dialogue import Dialogue
 from voice_server.stream.outbox import Outbox
 from voice_server.stream.stream import Stream, StreamSettings
@@ -31,13 +33,25 @@ class _Claimed(Exception):
 async def stream_tokens(websocket: WebSocket) -> None:
     """LLM tokens in, ordered speech out."""
     house: House = websocket.app.state.house
-    await websocket.accept()
     try:
+        await _enter(websocket, house)
         await _converse(websocket, house)
     except VoiceError as error:  # there is no dialogue
         await refuse_and_close(websocket, error, _text_of(error))
-    except WebSocketDisconnect:
+    except (ClientDisconnect, WebSocketDisconnect):
         pass
+
+
+async def _enter(websocket: WebSocket, house: House) -> None:
+    """Who wants the engine's rate is not accepted before that is known: it would be pinged, and its pong not read."""
+    try:
+        if websocket.query_params.get("sample_rate") == protocol.NATIVE:
+            backend = house.backend(websocket.query_params.get("backend", ""))
+            await unless(until_left(websocket), until_ready(backend, house.limits))
+    except VoiceError:
+        await websocket.accept()  # to be told
+        raise
+    await websocket.accept()
 
 
 async def _converse(websocket: WebSocket, house: House) -> None:
@@ -51,11 +65,9 @@ async def _begin(websocket: WebSocket, house: House, *, can_resume: bool) -> Cla
     """A new stream, until it is over or its client says that it belongs to another one."""
     query = protocol.from_query(dict(websocket.query_params), house.limits)
     backend = house.backend(websocket.query_params.get("backend", ""))
-    rate = query.sample_rate or 0
-    if isinstance(rate, str):
-        rate = (await backend.pool.until_ready()).sample_rate
+    rate = backend.sample_rate if isinstance(query.sample_rate, str) else query.sample_rate
     outbox, client = Outbox(house.limits.stream), client_of(websocket)
-    stream = Stream(backend, outbox, house.limits, StreamSettings(sample_rate=rate, client=client))
+    stream = Stream(backend, outbox, house.limits, StreamSettings(sample_rate=rate or 0, client=client))
     dialogue = Dialogue(stream, outbox, house.limits, keep_open=bool(query.keep_open), words=bool(query.words))
     dialogue.on_claim = _leave_for
     tether = None

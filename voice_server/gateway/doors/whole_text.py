@@ -20,7 +20,8 @@ from voice_server.gateway.house import House
 from voice_server.gateway.openapi import told
 from voice_server.gateway.security import client_of, error_response
 from voice_server.gateway.sockets import NORMAL_CLOSURE, abort, refuse_and_close, say_and_close, until_left
-from voice_server.gateway.speech import Wanted, audio_of, collect, speak, until_gone
+from voice_server.gateway.speech import Wanted, audio_of, collect, speak, unless_gone, until_gone
+from voice_server.gateway.visits import until_ready
 from voice_server.stream.backend import Backend
 from voice_server.stream.stream import StreamSettings
 
@@ -43,7 +44,7 @@ async def tts(request: Request) -> Response:
     try:
         wanted = await _read_request(request, house.limits)
         backend = house.backend(wanted.backend)
-        rate = (await backend.pool.until_ready()).sample_rate
+        rate = (await unless_gone(request, until_ready(backend, house.limits))).sample_rate
         settings = StreamSettings(live=False, sample_rate=rate, client=client_of(request))
         speech = audio_of(await collect(backend, house.limits, _said(backend, wanted), settings, until_gone(request)))
     except VoiceError as error:

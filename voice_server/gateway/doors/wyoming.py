@@ -26,6 +26,7 @@ from voice_server.core.events import AnswerDone, Event
 from voice_server.gateway.house import House
 from voice_server.gateway.requests import answering, new_id
 from voice_server.gateway.server import bind
+from voice_server.gateway.visits import until_ready
 from voice_server.logs import Request, note
 from voice_server.stream.stream import StreamSettings
 from voice_server.stream.talk import Talk
@@ -156,7 +157,7 @@ class _Client:
 
     async def _info(self) -> bytes:
         backend = self._house.default
-        await backend.pool.until_ready()
+        await until_ready(backend, self._house.limits)
         return protocol.info(backend.name, backend.voices, backend.config.languages)
 
     # Speaking
@@ -175,7 +176,7 @@ class _Client:
         if self._answer:
             await asyncio.wait([self._answer])
         backend = self._house.default
-        rate = (await backend.pool.until_ready()).sample_rate
+        rate = (await until_ready(backend, self._house.limits)).sample_rate
         name = (voice.name if voice else None) or ""
         backend.resolve_voice(name)
         settings, replies = StreamSettings(sample_rate=rate, client=self._address), Replies(rate, streamed=streamed)
