@@ -27,6 +27,7 @@ class LastingSession:
         self._limits = limits
         self._said: list[dict[str, Any]] = []
         self._sent = 0  # of them
+        self._is_away = False  # then nothing is sent: only the server's `ready` tells what comes next
         self._audio_bytes = 0
         self._messages = 0
         self._token = ""  # the server may have none to give
@@ -47,6 +48,7 @@ class LastingSession:
 
     async def _come_back(self) -> Message:
         """What comes next on another socket, or why there is none."""
+        self._is_away = True
         give_up_at = asyncio.get_running_loop().time() + self._wait_s
         while asyncio.get_running_loop().time() < give_up_at:
             try:
@@ -63,11 +65,12 @@ class LastingSession:
         if not isinstance(ready, dict) or ready.get("type") != "ready":
             return ready
         self._sent = max(0, int(_number(ready.get("received"))))
+        self._is_away = False
         await self._send_rest()
         return await self._session.receive()
 
     async def _send_rest(self) -> None:
-        while self._sent < len(self._said):
+        while not self._is_away and self._sent < len(self._said):
             self._sent += 1
             await self._session.send(self._said[self._sent - 1])
 
