@@ -28,6 +28,7 @@ SAID = "440hz 880hz"
 ONCE = beeps((0, 1.5), (440, 0.6), (0, 0.3), (880, 0.6), (0, 27.0))  # and then it is heard again
 OFTEN = beeps((0, 3.0), (440, 0.6), (0, 3.0))
 LONG = "This sentence takes a while to be spoken, so that there is time to speak up. " * 6
+KEY = "s3cret"
 # Clicked by the page itself: on a busy machine a second passes between what is seen from here and what is done.
 STOP_AFTER_A_SECOND = """() => {
   const isTime = voicePage.conversation.player.heardS > 1;
@@ -57,7 +58,7 @@ def hears_often(playwright: Playwright, tmp_path_factory: pytest.TempPathFactory
 
 
 @contextmanager
-def talking(folder: Path, model: dict[str, str]) -> Iterator[PageServer]:
+def talking(folder: Path, model: dict[str, str], token: str = "") -> Iterator[PageServer]:
     """Tone speaks, pitch listens, and `model` are the variables that say which language model answers."""
     adapters = "voice_server.backends"
     backends = {
@@ -69,9 +70,8 @@ def talking(folder: Path, model: dict[str, str]) -> Iterator[PageServer]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in model.items():
             patch.setenv(name, value)
-        with page_server(
-            folder, "--config", str(config), "--backend", "tone", "--backend", "pitch", ready=("tone",)
-        ) as it:
+        flags = ("--config", str(config), "--backend", "tone", "--backend", "pitch")
+        with page_server(folder, *flags, ready=("tone",), token=token) as it:
             yield it
 
 
@@ -411,6 +411,21 @@ def test_a_model_that_fails_is_told_in_words(asking: Page, model: Model) -> None
     model.status = 200
     write(asking, "And now?")
     until_state(asking, "speaking")
+
+
+def test_a_model_that_could_not_be_asked_for_at_first_is_known_when_the_token_is_typed(
+    page: Page, model: Model, tmp_path: Path
+) -> None:
+    with talking(tmp_path, model.environ, token=KEY) as server:
+        dialog = page.get_by_role("dialog", name="This server asks for a token")
+        with page.expect_response("**/chat") as refused:
+            page.goto(f"{server.url}#talk")
+            dialog.get_by_role("button", name="Cancel").click()
+        assert refused.value.status == 401
+        page.get_by_role("button", name="Reconnect").click()
+        dialog.get_by_label("Token").fill(KEY)
+        dialog.get_by_role("button", name="Open").click()
+        expect(page.locator("#live-send")).to_have_text("Ask kettle-1")
 
 
 # For everyone

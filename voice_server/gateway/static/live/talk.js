@@ -30,7 +30,7 @@ export function mountTalk(root, { api, backends, conversation, wanted }) {
   const parts = build(root);
   const [dialogue, ear, countdown] = [new Dialogue(), new Ear(api), new Countdown()];
   const drawLog = mountLog(parts.log, { dialogue, conversation });
-  const model = { name: null, window: WINDOW };
+  const model = { isKnown: false, name: null, window: WINDOW };
   let answer = null; // of the model, newest
   let isOwed = false; // what was understood is to be sent by itself, once nobody speaks
 
@@ -133,15 +133,15 @@ export function mountTalk(root, { api, backends, conversation, wanted }) {
   listenToKeys(parts, send);
   for (const name of ["state", "take", "change", "finished"]) conversation.addEventListener(name, draw);
   backends.addEventListener("change", draw);
-  backends.addEventListener("change", () => learnModel(api, model).then(draw), { once: true });
+  backends.addEventListener("change", () => model.isKnown || learnModel(api, model).then(draw));
   onLanguage(draw);
   draw();
   return { dialogue, ear };
 }
 
 async function learnModel(api, known) {
-  const { model, window } = await api.get("chat").catch(() => ({ model: null, window: WINDOW })); // an echo, until it answers
-  Object.assign(known, { name: model, window });
+  const told = await api.get("chat").catch(() => null); // an echo, until it answers
+  if (told) Object.assign(known, { isKnown: true, name: told.model, window: told.window });
 }
 
 /** The tab's own keys while it is shown; in a dialog or another form they belong to it. */
