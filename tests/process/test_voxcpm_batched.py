@@ -204,6 +204,14 @@ def test_memory_that_runs_out_while_a_script_is_heard_makes_its_pieces_smaller(t
     assert 10 <= answer["piece"] <= 20
 
 
+@pytest.mark.parametrize("limit", ["most_rows", "most_decoded", "most_positions"])
+def test_nothing_of_the_step_that_found_no_memory_is_held_when_memory_is_given_back(model: Batcher, limit: str) -> None:
+    answer = model.speak({**sentence(4), "begin": 1}, *(quick(2) for _ in range(4)), **{limit: 2})
+    assert_alike(answer)
+    assert answer["held"]
+    assert set(answer["held"]) == {0}
+
+
 def test_of_more_than_a_step_can_hold_the_most_urgent_speak(two: Batcher) -> None:
     shrinking = [{**quick(2), "due": -9} for _ in range(2)]  # memory for one row: from then on a step has one
     later = [{**quick(2), "begin": 3, "due": -number} for number in range(3)]

@@ -4,10 +4,12 @@
 
 Runs in the environment of the voxcpm backend. A plan is {"renders": [...]}; a render is {"text", "options", "begin":
 turns before it comes} and optionally {"voice", "sample", "transcript"}, {"stop_after": chunks}, {"due": urgency, lower
-first}. {"most_rows": n} makes memory run out in batches of more than n, once they were taken up to the decoder. The
-answer compares each render with engine torch, where it is alone: the largest difference of a sample; and says what was
-seen of the batches and of what is left of them, and whether cuDNN's attention was allowed once engine torch was loaded,
-and once batched was. {"memory": rounds} speaks the plan so often, and tells the growth.
+first}. {"most_rows": n} makes memory run out in batches of more than n, once they were taken up to the decoder,
+{"most_decoded": n} at the end of the decoder, {"most_positions": n} in pieces of a script of more than n. The answer
+compares each render with engine torch, where it is alone: the largest difference of a sample; and says what was seen of
+the batches and of what is left of them, how many tensors of a step were still held each time that memory was given
+back, and whether cuDNN's attention was allowed once engine torch was loaded, and once batched was. {"memory": rounds}
+speaks the plan so often, and tells the growth.
 
 {"recorded": "same" or "traced"} has steps of up to 4 rows recorded as on a GPU. The first records by calling the same
 Python again, having watched what it does; the second by having torch.compile trace it, whole and for fixed shapes, into
@@ -31,9 +33,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from voice_server.backends.voxcpm import VoxcpmBackend
+from voice_server.backends.voxcpm import VoxcpmBackend, batched_engine
 from voice_server.backends.voxcpm.engine import Order
 
 
@@ -105,13 +109,15 @@ def difference(heard: Talk, wanted: Talk) -> float | None:
 
 
 class Batches:
-    """Watches the steps of an engine, and makes memory run out behind the decoder, or while a script is heard."""
+    """Watches the steps of an engine, and makes memory run out in the decoder, behind it, or as a script is heard."""
 
     def __init__(self, engine: Any) -> None:
         self.rows: list[int] = []
-        self.most = self.most_positions = sys.maxsize
-        attempt, fsq = engine._try, engine._model.fsq_layer
-        listen = fsq.forward
+        self.held: list[int] = []
+        self.most = self.most_decoded = self.most_positions = sys.maxsize
+        self._taken: list[StorageWeakRef] = []
+        attempt, fsq, vae = engine._try_to_speak, engine._model.fsq_layer, engine._model.audio_vae
+        listen, decode = fsq.forward, vae.decode
 
         def attempted(rows: Any) -> Any:
             self.rows.append(len(rows))
@@ -122,7 +128,36 @@ class Batches:
                 raise MemoryError("out of memory, says the test")
             return listen(hidden)
 
-        engine._try, fsq.forward = attempted, listened
+        def decoded(patches: Any, *rate: Any) -> Any:
+            audio = decode(patches, *rate)
+            if len(patches) > self.most_decoded:
+                raise MemoryError("out of memory, says the test")
+            return audio
+
+        engine._try_to_speak, fsq.forward, vae.decode = attempted, listened, decoded
+        stepper = engine._stepper
+        stepper.step, stepper.prefill = self._counted(stepper.step), self._counted(stepper.prefill)
+        batched_engine._give_back_memory = self._given_back
+
+    def expect(self, plan: dict[str, Any]) -> None:
+        self.most, self.most_decoded, self.most_positions = (
+            plan.get(name, sys.maxsize) for name in ("most_rows", "most_decoded", "most_positions")
+        )
+        self.rows.clear()
+        self.held.clear()
+        self._taken.clear()
+
+    def _counted(self, work: Any) -> Any:
+        def counted(*given: Any) -> Any:
+            if min(self.most, self.most_decoded, self.most_positions) == sys.maxsize:
+                return work(*given)
+            with Allocations(self._taken):
+                return work(*given)
+
+        return counted
+
+    def _given_back(self) -> None:
+        self.held.append(sum(not storage.expired() for storage in self._taken))
 
 
 class Recorder:
@@ -204,6 +239,25 @@ class Operations(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+class Allocations(TorchDispatchMode):
+    """The memory of all tensors that operations make; of those that write into what they are given, none."""
+
+    def __init__(self, made: list[StorageWeakRef]) -> None:
+        super().__init__()
+        self._made = made
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        given = set(storages((args, kwargs)))
+        self._made += [storage for storage in storages(result) if storage not in given]
+        return result
+
+
+def storages(tree: Any) -> list[StorageWeakRef]:
+    tensors = [leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
+    return [StorageWeakRef(tensor.untyped_storage()) for tensor in tensors]
+
+
 class Mallinfo(ctypes.Structure):
     """Of glibc. The heap that is in use is the eighth number, what was mapped beside it the fifth."""
 
@@ -246,10 +300,8 @@ def main() -> None:
     batches = Batches(engine)
     for line in sys.stdin:
         plan = json.loads(line)
-        batches.most = plan.get("most_rows", sys.maxsize)
-        batches.most_positions = plan.get("most_positions", sys.maxsize)
         recorder = record(engine, plan["recorded"]) if "recorded" in plan else None
-        batches.rows.clear()
+        batches.expect(plan)
         if "memory" in plan:
             answer: dict[str, Any] = {"growth": growth(backend, plan["renders"], plan["memory"])}
         else:
@@ -270,6 +322,7 @@ def main() -> None:
         piece, engine._piece = engine._piece, 64
         rest = {
             "rows": batches.rows,
+            "held": batches.held,
             "together": together,
             "capacity": capacity,
             "free": engine.free,

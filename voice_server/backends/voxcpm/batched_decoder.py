@@ -70,10 +70,11 @@ class StatefulDecoder:
 
     def decode(self, patches: Tensor, slots: Tensor, known: int) -> tuple[Tensor, Any]:
         self._states.update({layer: kept[slots] for layer, kept in self._kept.items()})
-        audio = self._decode(patches.transpose(1, 2).float())
-        kept = dict(self._states)
-        self._states.clear()
-        return audio.squeeze(1), kept
+        try:
+            audio = self._decode(patches.transpose(1, 2).float())
+            return audio.squeeze(1), dict(self._states)
+        finally:
+            self._states.clear()  # they are views of all that the convolutions were given: nothing of it may stay
 
     def commit(self, slots: Tensor, kept: Any) -> None:
         for layer, state in kept.items():

@@ -181,22 +181,27 @@ class BatchedEngine(Package):
             piece = min(left, row.unheard)
             if not piece:
                 return
-            try:
-                self._stepper.prefill(row.script, row.slot, row.heard, row.heard + piece, row.order.lora)
-            except Exception as error:  # noqa: BLE001  # it ends this render; the others go on
-                if _is_lack_of_memory(error) and piece > 1:
-                    self._hear_less(piece // 2)
-                    return
-                row.fail(error)
-            else:
-                row.heard += piece
-                row.has_moved = True
+            failure = self._try_to_hear(row, piece)
+            if failure is not None and _is_lack_of_memory(failure) and piece > 1:
+                self._hear_less(piece // 2)
+                return
+            if failure is not None:
+                row.fail(failure)
             left -= piece
+
+    def _try_to_hear(self, row: Row, piece: int) -> Exception | None:
+        try:
+            self._stepper.prefill(row.script, row.slot, row.heard, row.heard + piece, row.order.lora)
+        except Exception as error:  # noqa: BLE001  # it ends this render; the others go on
+            return _without_tensors(error)
+        row.heard += piece
+        row.has_moved = True
+        return None
 
     def _speak(self, rows: Sequence[Row]) -> None:
         while rows:
             now = rows[: self._together]
-            failure = self._try(now)
+            failure = self._try_to_speak(now)
             if failure is not None and _is_lack_of_memory(failure) and len(now) > 1:
                 self._shrink(len(now) // 2)
                 continue
@@ -205,11 +210,11 @@ class BatchedEngine(Package):
                     row.fail(failure)
             rows = rows[len(now) :]
 
-    def _try(self, rows: Sequence[Row]) -> Exception | None:
+    def _try_to_speak(self, rows: Sequence[Row]) -> Exception | None:
         try:
             audio, stops = self._steps.step(batch_of(rows))()
         except Exception as error:  # noqa: BLE001  # it is told to each of the rows
-            return error
+            return _without_tensors(error)
         for row, chunk, stop in zip(rows, audio.float().numpy(), stops.tolist(), strict=True):
             row.speak(chunk.copy(), bool(stop))  # a view would keep the chunks of all rows
         return None
@@ -245,7 +250,7 @@ def _inference() -> Any:
 
 
 def _avoid_plans() -> None:
-    """cuDNN's attention, the first choice on Hopper, plans for each new shape: here nearly each step not recorded has one.
+    """cuDNN's attention, the first choice on Hopper, plans for each new shape, which steps have that are not recorded.
 
     Others saw 0.4 s for a plan, of steps that give 0.16 s of audio. Of the whole process, which is this engine's.
     """
@@ -257,6 +262,14 @@ def _avoid_plans() -> None:
 def _is_lack_of_memory(error: Exception) -> bool:
     text = str(error).lower()
     return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
+
+
+def _without_tensors(error: Exception) -> Exception:
+    """A traceback holds the tensors of every frame: where memory ran out, none could be given back before the next try.
+
+    So says PyTorch's FAQ: "My out of memory exception handler can't allocate memory".
+    """
+    return error.with_traceback(None) if _is_lack_of_memory(error) else error
 
 
 def _fitting(kind: str, bytes_each: int) -> int:
