@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from starlette.requests import HTTPConnection
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from voice_server.core.errors import VoiceError
 from voice_server.logs import note
@@ -33,10 +33,27 @@ class Tethered(Protocol):
         """Waits for the end of the connection; whether it was meant: the client said goodbye, or broke the rules."""
 
 
+async def send(websocket: WebSocket, message: str | bytes) -> None:
+    """Raises WebSocketDisconnect where nobody is there, also when another task has met that before."""
+    if websocket.application_state is not WebSocketState.CONNECTED:
+        raise WebSocketDisconnect
+    if isinstance(message, bytes):
+        await websocket.send_bytes(message)
+    else:
+        await websocket.send_text(message)
+
+
+async def close(websocket: WebSocket, code: int) -> None:
+    """Nothing where nobody is there."""
+    if websocket.application_state is WebSocketState.CONNECTED:
+        with contextlib.suppress(WebSocketDisconnect):
+            await websocket.close(code)
+
+
 async def say_and_close(websocket: WebSocket, text: str, code: int) -> None:
     with contextlib.suppress(WebSocketDisconnect):
-        await websocket.send_text(text)
-        await websocket.close(code)
+        await send(websocket, text)
+        await close(websocket, code)
 
 
 async def refuse_and_close(websocket: WebSocket, error: VoiceError, text: str) -> None:

@@ -15,7 +15,7 @@ from voice_server.core.errors import BackendUnavailable, BadMessage, GoingAway, 
 from voice_server.core.events import Event, Problem
 from voice_server.core.limits import Limits
 from voice_server.gateway.house import House
-from voice_server.gateway.sockets import NORMAL_CLOSURE, abort
+from voice_server.gateway.sockets import NORMAL_CLOSURE, abort, close
 from voice_server.logs import note
 from voice_server.stream.backend import Backend
 from voice_server.stream.outbox import Outbox
@@ -111,7 +111,7 @@ class Speaking:
 
     async def write(self) -> None:
         if last := await self._outbox.run(self._host.say, self._host.is_last):
-            await self._websocket.close(_close_code(last))
+            await close(self._websocket, _close_code(last))
 
     def part(self, error: VoiceError) -> None:
         self._outbox.put(Problem(error))

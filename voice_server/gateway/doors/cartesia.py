@@ -24,7 +24,7 @@ from voice_server.gateway.bodies import read_body
 from voice_server.gateway.house import House
 from voice_server.gateway.openapi import told
 from voice_server.gateway.security import client_of, refusal
-from voice_server.gateway.sockets import abort
+from voice_server.gateway.sockets import abort, send
 from voice_server.gateway.speech import Wanted
 from voice_server.gateway.streamed_speech import Body, StreamedSpeech
 from voice_server.gateway.visits import Speaking, Visit, until_ready
@@ -115,7 +115,7 @@ class _Context:
 
     async def _send(self, event: Event) -> None:
         for message in self._replies.to(event):
-            await self._websocket.send_text(message)
+            await send(self._websocket, message)
 
 
 class _Host:
@@ -203,7 +203,7 @@ class _Host:
     async def say(self, event: Event) -> None:
         name = event.context_id if isinstance(event, _Refusal) else None
         if isinstance(event, Problem):
-            await self._websocket.send_text(protocol.error_message(event.error, name))
+            await send(self._websocket, protocol.error_message(event.error, name))
 
     def is_last(self, event: Event) -> bool:
         return isinstance(event, Problem) and not isinstance(event, _Refusal) and event.error.close_code is not None

@@ -24,7 +24,7 @@ from voice_server.gateway.doors.elevenlabs_audio import Output
 from voice_server.gateway.doors.elevenlabs_http import backend_of, refuse
 from voice_server.gateway.house import House
 from voice_server.gateway.security import client_of
-from voice_server.gateway.sockets import NORMAL_CLOSURE, abort, refuse_and_close
+from voice_server.gateway.sockets import NORMAL_CLOSURE, abort, close, refuse_and_close, send
 from voice_server.stream.backend import Backend
 from voice_server.stream.stream import StreamSettings
 from voice_server.stream.talk import Talk
@@ -134,14 +134,14 @@ class _Context:
 
     async def tell(self, error: VoiceError) -> None:
         self._has_failed = True
-        await self._websocket.send_text(protocol.error_message(error, self.name))
+        await send(self._websocket, protocol.error_message(error, self.name))
 
     async def say_final(self) -> None:
-        await self._websocket.send_text(protocol.final_message(self.name))
+        await send(self._websocket, protocol.final_message(self.name))
 
     async def _send(self, event: Event) -> None:
         for part in await self._output.parts(event):
-            await self._websocket.send_text(self._message(part))
+            await send(self._websocket, self._message(part))
         if isinstance(event, Problem):
             await self.tell(event.error)
         elif isinstance(event, AnswerDone):
@@ -197,8 +197,7 @@ class _Client:
         if error:
             await refuse_and_close(self._websocket, error, protocol.error_message(error, None))
         else:
-            with contextlib.suppress(WebSocketDisconnect):
-                await self._websocket.close(NORMAL_CLOSURE)
+            await close(self._websocket, NORMAL_CLOSURE)
 
     def _finish(self, error: VoiceError | None = None) -> None:
         if not self._end.done():
@@ -238,7 +237,7 @@ class _Client:
             await (known.tell(error) if known else self._tell(error, context))
 
     async def _tell(self, error: VoiceError, context: str | None) -> None:
-        await self._websocket.send_text(protocol.error_message(error, context if self._manner.is_multi else None))
+        await send(self._websocket, protocol.error_message(error, context if self._manner.is_multi else None))
 
     def _take(self, message: ClientMessage) -> None:
         if self._manner.is_multi:

@@ -13,7 +13,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from starlette.requests import ClientDisconnect
-from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from voice_server.core.doors import voxcpm_tts_protocol as protocol
 from voice_server.core.doors.voxcpm_tts_protocol import Cancel, Ping, Refusal, Replies, TtsRequest
@@ -23,7 +23,7 @@ from voice_server.gateway.doors.voxcpm_api import categories
 from voice_server.gateway.house import House
 from voice_server.gateway.prompts import PROMPT, Prompt
 from voice_server.gateway.security import client_of
-from voice_server.gateway.sockets import POLICY_VIOLATION, abort, say_and_close
+from voice_server.gateway.sockets import POLICY_VIOLATION, abort, close, say_and_close, send
 from voice_server.gateway.speech import Wanted, speak, unless
 from voice_server.stream.backend import Backend
 from voice_server.stream.stream import StreamSettings
@@ -155,16 +155,10 @@ class _Client:
             pass
 
     async def send(self, message: str | bytes) -> None:
-        if self._websocket.application_state is not WebSocketState.CONNECTED:
-            raise WebSocketDisconnect
-        if isinstance(message, bytes):
-            await self._websocket.send_bytes(message)
-        else:
-            await self._websocket.send_text(message)
+        await send(self._websocket, message)
 
     async def _close(self) -> None:
-        if self._websocket.application_state is WebSocketState.CONNECTED:
-            await self._websocket.close(GoingAway.close_code or POLICY_VIOLATION)
+        await close(self._websocket, GoingAway.close_code or POLICY_VIOLATION)
 
 
 class _Request:
