@@ -74,10 +74,12 @@ class Bridge:
         self._address = address
         self._guardian = guardian
         self._env = bridge_environ(environ)
+        self._turn = asyncio.Lock()  # of who sends: in order, and not while it is being replaced
         self._open()
 
     def _open(self) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control.setblocking(False)
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "voice_server.pool.cluster.bridge", str(theirs.fileno()), self._address],
@@ -89,12 +91,30 @@ class Bridge:
             )
         self._guardian.watch(self._process.pid)
 
-    def send(self, packet: bytes, frames: socket.socket, news: socket.socket) -> None:
-        """Raises OSError when it is about to end."""
-        if self._process.poll() is not None:
-            self.close()
-            self._open()
-        socket.send_fds(self._control, [packet], [frames.fileno(), news.fileno()])
+    async def send(self, packet: bytes, frames: socket.socket, news: socket.socket) -> None:
+        """Waits where it is behind: it reads nothing while it imports Ray. Raises OSError when it is about to end."""
+        async with self._turn:
+            if self._process.poll() is not None:
+                self.close()
+                self._open()
+            while not self._has_taken(packet, frames, news):
+                await self._room()
+
+    def _has_taken(self, packet: bytes, frames: socket.socket, news: socket.socket) -> bool:
+        try:
+            socket.send_fds(self._control, [packet], [frames.fileno(), news.fileno()])
+        except BlockingIOError:
+            return False
+        return True
+
+    async def _room(self) -> None:
+        """Returns when it may take another packet, or has ended."""
+        loop, writable = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_writer(self._control, writable.set)
+        try:
+            await writable.wait()
+        finally:
+            loop.remove_writer(self._control)
 
     def close(self) -> None:
         """Blocks for a moment. Its workers are stopped before."""
@@ -141,7 +161,7 @@ class RayLauncher:
         process = FarProcess(ours, our_news, on_log, on_exit, on_stage, self._on_leaving)
         try:
             with frames, news:
-                self._bridge.send(msgpack.packb(command.packet), frames, news)
+                await self._bridge.send(msgpack.packb(command.packet), frames, news)
             await process.born
         except BaseException:
             process.give_up()
