@@ -74,3 +74,26 @@ def test_who_comes_back_has_one_place_only() -> None:
 def test_an_empty_line_has_no_head() -> None:
     made, keys = line()
     assert made.head(keys.get) is None
+
+
+def test_who_comes_and_goes_for_ever_leaves_nothing_behind() -> None:
+    made, keys = line(a=5.0)
+    for number in range(10_000):
+        made.put(B, 2.0 + number)
+        made.leave(B)
+    assert len(made._heap) < 100
+    assert made.head(keys.get) == A
+
+
+def test_the_order_holds_whatever_came_and_went_meanwhile() -> None:
+    made, keys = line(a=5.0, b=2.0, c=8.0)
+    for number in range(1000):
+        made.leave(B)
+        keys[B], keys[C] = 9.0 - number % 7, 8.0 - number / 1000
+        made.put(B, keys[B])
+        made.put(C, keys[C])
+    order = [made.head(keys.get)]
+    for _ in range(3):
+        made.leave(order[-1] or 0)
+        order.append(made.head(keys.get))
+    assert order == [B, A, C, None]

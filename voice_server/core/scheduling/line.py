@@ -9,6 +9,8 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 
+_STALE = 16  # entries that are borne beside as many again as there are streams
+
 
 class Line:
     def __init__(self) -> None:
@@ -48,3 +50,6 @@ class Line:
     def _push(self, stream: int, key: float) -> None:
         self._keys[stream] = key
         heapq.heappush(self._heap, (key, stream))
+        if len(self._heap) > 2 * len(self._keys) + _STALE:  # where nobody asks for the head, nothing else is cleared
+            self._heap = [(key, stream) for stream, key in self._keys.items()]
+            heapq.heapify(self._heap)
