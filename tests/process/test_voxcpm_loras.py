@@ -61,6 +61,17 @@ def test_adapters_come_and_go_between_renders_and_leave_the_base_bit_identical(
         assert len({*said}) == 3
 
 
+def test_a_designed_voice_is_another_one_with_each_adapter_whoever_asked_first(
+    voxcpm_worker: StartVoxcpm, voxcpm_models: Path
+) -> None:
+    loras, design = str(voxcpm_models / "2" / "loras"), "calm elderly man with adapters"
+    with voxcpm_worker("2", loras=loras) as worker:
+        calm, base = say(worker, 1, design=design, lora="calm"), say(worker, 2, design=design)
+        assert say(worker, 3, design=design, lora="calm") == calm != base
+    with voxcpm_worker("2", loras=loras) as other:
+        assert say(other, 1, design=design) == base
+
+
 def test_renders_are_those_of_the_package_itself_and_so_are_its_adapters(
     voxcpm_python: Path, voxcpm_models: Path, voxcpm_cache: Path
 ) -> None:

@@ -211,8 +211,9 @@ class VoxcpmBackend:
         return end
 
     def _designed(self, description: str, order: Order, settings: Settings) -> Speech:
-        """A voice from its description, made once for each description; it then speaks every sentence."""
-        voice, content = f"design {description}", f"{description}\0{order.lora}".encode()
+        """A voice from its description, made once for each description and adapter; it then speaks every sentence."""
+        made_of = f"{description}\0{order.lora}"
+        voice, content = f"design {made_of}", made_of.encode()
         prompt = self._prompts.recall(voice) or self._prompts.find(voice, content)
         if prompt is None:
             prompt = yield from self._design(description, order.lora)
