@@ -99,8 +99,15 @@ def test_the_folder_is_given_by_the_environment_or_the_user_s_own(tmp_path: Path
 
 def test_features_of_a_sample_lie_beside_it_and_are_called_like_it(store: PromptStore, tmp_path: Path) -> None:
     sample = tmp_path / "voices" / "ada.wav"
+    sample.parent.mkdir()
     store.keep("v", prompt(1), b"sample", sample=sample)
     (kept,) = sample.parent.iterdir()
     assert kept.name.startswith("ada.")
     assert store.find("v", b"sample", sample=sample) is not None
     assert store.find("v", b"sample") is None
+
+
+def test_beside_a_sample_that_was_removed_meanwhile_nothing_is_left(store: PromptStore, tmp_path: Path) -> None:
+    sample = tmp_path / "recording by url" / "prompt.wav"
+    assert values(store.keep("v", prompt(1), b"sample", sample=sample)) == (1, "")
+    assert not sample.parent.exists()

@@ -104,6 +104,8 @@ class PromptStore:
         """Remember a voice. Returns what is on disk: perhaps another worker was faster, and its features count."""
         path = self._path(content, sample)
         try:
+            if sample is None:  # a sample whose folder is gone was taken back: nothing of its voice may stay
+                self._folder.mkdir(parents=True, exist_ok=True)
             _write(path, _encode(prompt))
         except OSError as error:
             print(f"prompt features could not be kept in {path.parent}: {error}; other workers compute them too")
@@ -126,7 +128,6 @@ class PromptStore:
 
 
 def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f"{path.stem}.", suffix=".new") as draft:
         draft.write(content)
         draft.flush()
