@@ -21,6 +21,7 @@ from tests.harness import TIMEOUT_S, running_server, tone_bytes, tone_config
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_leaks")]
 
 PCM = bytes(range(256)) * 125  # one second at 16 kHz
+CODE = "\n```\n" + "total = total + number * number\n" * 850 + "```\n"  # more than a client lets wait
 READY = {"type": "ready", "protocol": 1, "backend": "scripted", "voice": "v", "sample_rate": 16000}
 
 
@@ -172,6 +173,15 @@ async def test_the_gateway_speaks_the_text_sample_by_sample(tone_python: Path, t
     assert (ended.code, ended.err) == (0, "")
     assert (tmp_path / "a.pcm").read_bytes() == tone_bytes("Hello there.", "How are you?")
     assert "sentence 2 done  0.72 s  tone-0" in ended.out
+
+
+async def test_a_long_piece_of_code_between_two_sentences_is_passed_over(tone_python: Path, tmp_path: Path) -> None:
+    (tmp_path / "answer.md").write_text(CODE.join(("Hello there.", "How are you?")))
+    async with running_server(tone_config(), tone_python) as server:
+        url = f"{server.ws}/stream-tokens"
+        ended = await client(url, "--text-file", "answer.md", "--output", "a.pcm", folder=tmp_path)
+    assert (ended.code, ended.err) == (0, "")
+    assert (tmp_path / "a.pcm").read_bytes() == tone_bytes("Hello there.", "How are you?")
 
 
 async def test_the_gateway_lets_in_who_has_its_token(tone_python: Path, tmp_path: Path) -> None:

@@ -311,6 +311,11 @@ def test_a_sentence_names_the_tags_that_were_left_out_of_it() -> None:
     assert told["dropped_tags"] == ("sigh",)
 
 
+def test_a_sentence_of_which_nothing_is_spoken_says_so() -> None:
+    assert message_of(SentenceAccepted(0, "*", spoken=False))["spoken"] is False
+    assert "spoken" not in message_of(SentenceAccepted(0, "Hello."))
+
+
 def test_every_error_has_a_code_of_its_own() -> None:
     codes = [kind.code for kind in all_errors(VoiceError) if not kind.__subclasses__()]
     assert len(set(codes)) == len(codes)

@@ -133,6 +133,15 @@ def test_text_counts_as_spoken_when_its_sentence_has_ended_or_failed() -> None:
     assert model.unspoken_chars == len(" Three")
 
 
+def test_text_of_which_nothing_is_spoken_counts_at_once_and_what_waits_before_it_does_not() -> None:
+    unspoken = {**accepted(1, "2 * 2"), "spoken": False}
+    model = answer(accepted(0, "One."), unspoken, accepted(2, "Three."), text="One. 2 * 2 Three. Four")
+    assert model.unspoken_chars == len("One. Three. Four")
+    assert states(model) == [State.WAITING, State.DONE, State.WAITING]
+    model.receive(end(0), 1.0)
+    assert model.unspoken_chars == len(" Three. Four")
+
+
 def test_a_sentence_said_twice_is_found_twice() -> None:
     model = answer(accepted(0, "Ha."), accepted(1, "Ha."), end(1), text="Ha. Ha. Ha")
     assert model.unspoken_chars == len(" Ha")

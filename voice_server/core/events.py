@@ -39,6 +39,7 @@ class SentenceAccepted:
     index: int
     text: str  # the client's own words
     dropped_tags: tuple[str, ...] = ()  # of its tags, those that the engine does not understand: nobody hears them
+    spoken: bool = True  # False: no word of it is, and no other event will come of it
 
 
 @dataclass(frozen=True, slots=True)

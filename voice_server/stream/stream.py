@@ -202,7 +202,7 @@ class Stream:
         words = self._speaker.without_description(piece) if index == 0 else piece
         marked = self._speakable(words) if self._settings.speakable else words.strip()
         spoken, dropped = understood_only(marked, self._backend.config.tags)
-        self._emit(SentenceAccepted(index, text, dropped))
+        self._emit(SentenceAccepted(index, text, dropped, bool(spoken)))
         if not spoken:
             self._emit(*self._reorder.close(index))
             return

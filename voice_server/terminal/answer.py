@@ -31,7 +31,6 @@ class State(str, Enum):
 class Sentence:
     index: int  # from 0
     text: str = ""
-    text_end: int = 0  # where it ends in the answer's text
     worker: str = ""
     starts_s: float | None = None  # its place in the answer's audio
     ends_s: float | None = None
@@ -59,7 +58,7 @@ class Answer:
     stopped: bool = False  # by the listener
     playhead: Playhead = field(default_factory=Playhead)
     cut_chars: int = 0  # of the text: up to here it is cut into sentences
-    spoken_chars: int = 0  # of the text: up to here it is spoken, or has failed
+    waiting_chars: dict[int, int] = field(default_factory=dict)  # of each sentence that is still to be spoken, in order
 
     def sent(self, token: str, now: float) -> None:
         self.playhead.start(now)
@@ -78,7 +77,7 @@ class Answer:
 
     @property
     def unspoken_chars(self) -> int:
-        return len(self.text) - self.spoken_chars
+        return len(self.text) - self.cut_chars + sum(self.waiting_chars.values())
 
     @property
     def open_text(self) -> str:
@@ -130,14 +129,17 @@ class Answer:
             sentence.starts_s = self.playhead.received_s
         elif message.get("event") == "end":
             sentence.ends_s = self.playhead.received_s
-            self.spoken_chars = max(self.spoken_chars, sentence.text_end)
+            self._spoken_up_to(sentence)
+        elif message.get("spoken") is False:
+            sentence.ends_s = self.playhead.received_s
+            self.waiting_chars.pop(sentence.index, None)  # those before it still wait
 
     def _error(self, message: dict[str, Any]) -> None:
         where = _clean(message.get("field"))
         if message.get("sentence") is not None:
             sentence = self._sentence(message["sentence"])
             sentence.failed = True
-            self.spoken_chars = max(self.spoken_chars, sentence.text_end)
+            self._spoken_up_to(sentence)
             where = f"sentence {sentence.index + 1}"
         fault = f"{_clean(message.get('code'))}: {_clean(message.get('msg'))}"
         self.faults.append(f"{fault} ({where})" if where else fault)
@@ -151,8 +153,15 @@ class Answer:
 
     def _place(self, sentence: Sentence, text: str) -> None:
         found_at = self.text.find(text, self.cut_chars)
+        text_end = self.cut_chars if found_at < 0 else found_at + len(text)
+        self.waiting_chars[sentence.index] = text_end - self.cut_chars
         sentence.text = text
-        sentence.text_end = self.cut_chars = self.cut_chars if found_at < 0 else found_at + len(text)
+        self.cut_chars = text_end
+
+    def _spoken_up_to(self, sentence: Sentence) -> None:
+        """It is spoken, or has failed; one before it of which nothing was told was nothing but silence."""
+        for index in [index for index in self.waiting_chars if index <= sentence.index]:
+            del self.waiting_chars[index]
 
 
 _HANDLERS = {

@@ -148,9 +148,10 @@ def message_of(event: Event) -> dict[str, Any]:
             return {**ready, **_resume(resume)} if resume else ready
         case FormatChanged(rate):
             return {"type": "format", **_format(rate)}
-        case SentenceAccepted(index, text, dropped):
+        case SentenceAccepted(index, text, dropped, spoken):
             accepted = {"type": "sentence", "event": "accepted", "index": index, "text": text}
-            return {**accepted, "dropped_tags": dropped} if dropped else accepted
+            tags = {"dropped_tags": dropped} if dropped else {}
+            return {**accepted, **tags} if spoken else {**accepted, **tags, "spoken": False}
         case SentenceQueued(position, reason, eta_s):
             queued = {"type": "queued", "position": position, "reason": reason}
             return queued if eta_s is None else {**queued, "eta_ms": round(eta_s * 1000)}
