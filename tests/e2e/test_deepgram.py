@@ -109,6 +109,17 @@ async def test_each_flush_has_its_flushed_however_early_it_comes(tone_python: Pa
     assert ws.close_code == 1000
 
 
+async def test_an_answer_that_was_rendered_when_it_was_cleared_takes_nothing_from_the_next_one(
+    tone_python: Path,
+) -> None:
+    async with running_server(tone_config(), tone_python) as server, _socket(server) as ws:
+        await say(ws, FLUSH, CLEAR, FLUSH, CLEAR, _speak(TEXT), FLUSH, CLOSE)  # without a word it is done at once
+        heard = await _hear(ws)
+    assert heard.audio == tone_bytes(*SENTENCES)
+    assert [kind for kind in heard.kinds if kind != "Cleared"] == ["Flushed"] * 3
+    assert ws.close_code == 1000
+
+
 async def test_close_without_a_flush_ends_at_once(tone_python: Path) -> None:
     async with running_server(tone_config(speed_rtf=10.0), tone_python) as server, _socket(server) as ws:
         await say(ws, _speak(TEXT), CLOSE)

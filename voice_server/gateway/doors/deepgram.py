@@ -80,7 +80,8 @@ class _Host:
         self._limits = house.limits
         self._stream = stream
         self._replies = protocol.Replies(sound.encoding, house.limits)
-        self._flushes: deque[int] = deque()  # of each answer that was flushed: how many wait for their Flushed
+        # Of each answer that was flushed, how many wait for their Flushed; 0 is a cancellation: it drops those before.
+        self._flushes: deque[int] = deque()
         self._is_closing = False
 
     @property
@@ -102,21 +103,27 @@ class _Host:
                     self._flushes.append(0)
                 self._flushes[-1] += 1
             case Clear():
-                self._flushes.clear()
-                self._stream.cancel()
+                self._cancel()
             case Close():
                 self._close()
+
+    def _cancel(self) -> None:
+        self._flushes.append(0)
+        self._stream.cancel()
 
     def _close(self) -> None:
         """What was flushed is still spoken: programs send Speak, Flush and Close, and only then listen."""
         self._is_closing = True
-        if not self._flushes:
-            self._stream.cancel()
+        if not any(self._flushes):
+            self._cancel()
 
     async def say(self, event: Event) -> None:
-        if self._is_closing and isinstance(event, AnswerCancelled):
-            return
         flushes = self._flushes.popleft() if isinstance(event, AnswerDone) else 1
+        if isinstance(event, AnswerCancelled):
+            while self._flushes.popleft():
+                pass
+            if self._is_closing:
+                return
         for message in [message for _ in range(flushes) for message in self._replies.to(event)]:
             if isinstance(message, bytes):
                 await self._websocket.send_bytes(message)
