@@ -62,6 +62,12 @@ async def test_what_is_remembered_needs_no_free_worker(tone_python: Path) -> Non
     assert rest.messages[-1] == {"type": "done"}
 
 
+async def test_a_sentence_that_is_said_twice_in_a_row_is_rendered_once(tone_python: Path) -> None:
+    async with running_server(remembering(), tone_python) as server:
+        answer = await ask(server.ws, {"token": f"{LONG} {LONG}", "done": True})
+    assert speakers(answer) == ["tone-0", "memory"]
+
+
 async def test_repeats_keep_their_place_in_an_answer(tone_python: Path) -> None:
     texts = [GREETING, LONG, GREETING, LONG]
     async with running_server(remembering(), tone_python) as server:

@@ -132,7 +132,7 @@ class Dispatcher:
         """The client's socket took `audio_s`; `undelivered_s` of what was rendered for it is left."""
         self._scheduler.delivered(stream, audio_s, undelivered_s, self._loop.time())
         self._correct(stream)
-        if self._sinks:
+        if audio_s and self._sinks:  # without audio a sentence has ended, or is lost, and the next is started then
             self._pump()
 
     def place(self, stream: int) -> Place | None:
