@@ -197,7 +197,7 @@ class RepeatLimits:
 
 @dataclass(frozen=True, slots=True)
 class TerminalLimits:
-    connect_s: float = 10.0  # the WebSocket handshake of client.py
+    connect_s: float = 20.0  # the WebSocket handshake of client.py; a server whose engine loads may take queue_wait_s
     resume_every_s: float = 0.5  # between two tries to come back after the connection was lost
     message_bytes: int = 16 * 1024 * 1024  # one message from the server: a 1 MiB worker frame resampled sixfold, twice
     unspoken_chars: int = 16 * 1024  # sent but not yet spoken: half of what the server accepts
