@@ -84,6 +84,45 @@ def test_a_fence_within_one_sentence_is_left_out() -> None:
     assert speakable("Type ```ls -l``` and look.") == "Type and look."
 
 
+@pytest.mark.parametrize(
+    ("sentences", "spoken"),
+    [
+        (
+            ["Wrap it in backticks (```) so that it is shown. ", "Bye."],
+            ["Wrap it in backticks () so that it is shown.", "Bye."],
+        ),
+        (["Use ```` to nest. ", "Fine."], ["Use to nest.", "Fine."]),
+        (["It ends with ```. ", "Fine."], ["It ends with .", "Fine."]),
+        (["It is this. ", "``` is the mark. ", "Fine."], ["It is this.", "is the mark.", "Fine."]),
+        (["~~~ Hello! ", "~~~ Bye. "], ["Hello!", "Bye."]),
+        (["A ~~~\n", "wave."], ["A", "wave."]),
+    ],
+)
+def test_a_fence_that_is_only_spoken_about_silences_nothing(sentences: list[str], spoken: list[str]) -> None:
+    speak = Speakable()
+    assert [speak(sentence) for sentence in sentences] == spoken
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        ["Run: ```bash\n", "ls\n", "```\n"],
+        ["Run: ```\r\n", "ls\r\n", "```\r\n"],
+        ["> - ```python title='a'\n", "> ls\n", "> ```\n"],
+        ["1. ```bash\n", "   ls\n", "   ```\n"],
+        ["\n ```bash\nls\n```\n"],
+        ["````markdown\n", "```python\n", "print('x')\n", "```\n", "Text. ", "````\n"],
+        ["~~~python\n", "print('```')\n", "~~~\n"],
+        ["```\n", "~~~\n", "ls\n", "```\n"],
+        ["```ls``` ", "````ls -l````"],
+    ],
+)
+def test_code_is_not_spoken_however_it_is_fenced(block: list[str]) -> None:
+    speak = Speakable()
+    assert "".join(speak(sentence) for sentence in block) in ("", "Run:", "1.")
+    assert speak("Done.") == "Done."
+
+
 def test_a_fence_left_open_in_one_answer_does_not_silence_the_next() -> None:
     Speakable()("```python\n")
     assert Speakable()("Hello.") == "Hello."

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from itertools import zip_longest
 
-_FENCE = "```"
+_FENCE = re.compile(  # a run of marks, and whether it begins its line: after marks of a quote or a list
+    r"(?P<indent>^(?:[^\S\n]|>|[-*+•][^\S\n]|\d{1,3}[.)][^\S\n])*)?(?P<run>`{3,}|~{3,})", re.MULTILINE
+)
+_INFO = re.compile(r"(?:[\w{][^\s`]*)?[^\S\n]*\n")  # the language of the code, or nothing, up to the line's end
 _PASSES = 6  # removing marks may bring new ones together; what is still unsettled then is hostile
 
 _CONTROL_TOKEN = re.compile(r"<\|[^|<>]{0,60}\|>|</?(?:s|bos|eos|pad|unk|mask|br|br /|br/)>", re.IGNORECASE)
@@ -51,7 +55,8 @@ class Speakable:
     """Speakable sentences of one answer: remembers whether a code fence is open. Fenced code is not spoken."""
 
     def __init__(self) -> None:
-        self._is_code = False
+        self._fence = ""  # the run that opened the code; "" outside of code
+        self._begins_line = True
 
     def __call__(self, sentence: str) -> str:
         """The text to speak for the answer's next sentence; "" when there is none."""
@@ -59,11 +64,33 @@ class Speakable:
 
     def _without_code(self, sentence: str) -> str:
         spoken: list[str] = []
-        for index, part in enumerate(sentence.split(_FENCE)):
-            self._is_code ^= index > 0
-            if not self._is_code:
-                spoken.append(part)
+        begin = 0
+        fences = list(_FENCE.finditer(sentence))
+        for fence, following in zip_longest(fences, fences[1:]):
+            run = fence["run"]
+            if self._fence and run.startswith(self._fence):
+                self._fence, begin = "", fence.end()
+            elif not self._fence and self._opens(fence, following):
+                spoken.append(sentence[begin : fence.start("run")])
+                self._fence = run
+        if not self._fence:
+            spoken.append(sentence[begin:])
+        self._begins_line = sentence.endswith("\n")
         return "\n".join(spoken)
+
+    def _opens(self, fence: re.Match[str], following: re.Match[str] | None) -> bool:
+        """Whether code begins at a run of marks: one that is only spoken about must not silence the answer."""
+        begins_line = fence["indent"] is not None and (fence.start() > 0 or self._begins_line)
+        has_info = _INFO.match(fence.string, fence.end()) is not None
+        if fence["run"].startswith("~"):  # in the middle of a line they are a flourish
+            return begins_line and has_info
+        return begins_line or has_info or (following is not None and _is_pair(fence, following))
+
+
+def _is_pair(fence: re.Match[str], following: re.Match[str]) -> bool:
+    """Both ends of code within a line."""
+    is_one_line = fence.string.find("\n", fence.end(), following.start("run")) < 0
+    return is_one_line and following["run"].startswith(fence["run"])
 
 
 def speakable(sentence: str) -> str:
