@@ -20,6 +20,7 @@ from pathlib import Path
 from tests.harness import TIMEOUT_S
 
 HOME = Path(__file__).parents[2]
+BACKGROUND = ("bash", "-mc", '"$@" & wait "$!"', "bash")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +97,12 @@ class Terminal:
 
 
 @contextmanager
-def terminal(script: str, *arguments: str, folder: Path) -> Iterator[Terminal]:
+def terminal(script: str, *arguments: str, folder: Path, background: bool = False) -> Iterator[Terminal]:
+    """`background`: as a shell runs it for `&`; the exit code is above 128 when it was stopped."""
     keyboard, screen = pty.openpty()
     fcntl.ioctl(screen, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
     process = subprocess.Popen(
-        [sys.executable, str(HOME / script), *arguments],
+        [*(BACKGROUND if background else ()), sys.executable, str(HOME / script), *arguments],
         stdin=screen,
         stdout=screen,
         stderr=screen,

@@ -166,6 +166,17 @@ async def test_ctrl_c_cancels_the_answer(tmp_path: Path) -> None:
     assert cancelled.is_set()
 
 
+async def test_in_the_background_of_a_shell_it_speaks_without_the_keyboard(tmp_path: Path) -> None:
+    def leave_alone(url: str) -> int:
+        arguments = ("--url", url, "--text", "Hello.", "--output", "a.pcm")
+        with terminal("client.py", *arguments, folder=tmp_path, background=True) as screen:
+            return screen.exit_code()
+
+    async with scripted(speak_one_second) as url:
+        assert await asyncio.to_thread(leave_alone, url) == 0
+    assert (tmp_path / "a.pcm").read_bytes() == PCM
+
+
 async def test_the_gateway_speaks_the_text_sample_by_sample(tone_python: Path, tmp_path: Path) -> None:
     async with running_server(tone_config(), tone_python) as server:
         url = f"{server.ws}/stream-tokens"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ def ctrl_c_sets(event: asyncio.Event) -> Iterator[None]:
 @contextmanager
 def no_echo() -> Iterator[None]:
     """Keys are kept for whoever reads next; an echoed `^C` would shift the lines that a live view redraws."""
-    if sys.platform == "win32" or not sys.stdin.isatty():
+    if sys.platform == "win32" or not _is_ours():
         yield
         return
     before = termios.tcgetattr(sys.stdin)
@@ -42,4 +43,15 @@ def no_echo() -> Iterator[None]:
     try:
         yield
     finally:
-        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+        if _is_ours():  # else its shell has taken it back, and made it as it was
+            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+
+
+def _is_ours() -> bool:
+    """There is a keyboard, and we may set it: who does that in the background of a shell is stopped for it."""
+    if not sys.stdin.isatty():
+        return False
+    try:
+        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    except OSError:
+        return True  # of another session than ours: nobody is in its background
