@@ -33,6 +33,12 @@ def test_a_long_chinese_sentence_is_cut_at_a_clause_mark(mark: str) -> None:
     assert sentences_of(["字" * 300 + mark + "字" * 9], FULL) == ["字" * 300 + mark, "字" * 9]
 
 
+@pytest.mark.parametrize("mark", ["، ", "؛ ", "၊", "၊ "])
+def test_a_long_arabic_or_burmese_sentence_is_cut_at_a_clause_mark(mark: str) -> None:
+    sentences = sentences_of(["ا" * 300 + mark + "ا" * 9], FULL)
+    assert [part.strip() for part in sentences] == ["ا" * 300 + mark.strip(), "ا" * 9]
+
+
 def test_a_number_is_no_clause() -> None:
     text = "x" * 255 + " 1,000 10:30 y"
     assert sentences_of([text], FULL) == [text]
@@ -70,6 +76,7 @@ CLAUSES = [
     "Yes, I think that we should leave, |before it rains.",
     "There are three reasons for it: |time, money and fun.",
     "我们今天去了一个很远很漂亮的地方看风景拍照片吃东西聊天，|然后回家。",
+    "ذهبنا اليوم إلى مكان بعيد وجميل جدا، |ثم عدنا إلى البيت.",
     "No clause is to be found in this sentence.",
     "Short, but without another mark.",
     "It was on the evening of March 3, 2024, in the rain, |that we met.",

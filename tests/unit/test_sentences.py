@@ -86,6 +86,13 @@ HARD_TEXTS = [
     "That is funny. |[laugh] Really?",
     "A [sigh] in between. |Yes.",
     "What?\t|Yes.",
+    "你好!|我是小明!|你呢?|我很好。",
+    "すごい!!|とても。|「え!?」と言った。",
+    "Yahoo!ニュースを見た。|Yes!はい。",
+    "နေကောင်းလား။|ကောင်းပါတယ်။",
+    "សួស្តី។| អ្នកសុខសប្បាយទេ។",
+    "ផ្លែឈើ បន្លែ ។ល។| ល្អ។",
+    "آپ کیسے ہیں؟| ٹھیک۔",
     "आप कैसे हैं।| मैं ठीक हूँ।",
     "no stop at all",
     "♨ hot. |Next ∯ one ȸ here. |☉ end.",
@@ -208,7 +215,7 @@ def test_joining_nothing_gives_nothing() -> None:
     assert join_short([], first=True) == []
 
 
-WORDS = "a We etc. no. U.S. Dr. 3. 12 14 p.m. I. ... [laugh] 字 と 😀 \u0301 \u200d ∯ ȸ \0 x"
+WORDS = "a We etc. no. U.S. Dr. 3. 12 14 p.m. I. ... [laugh] 字 と 字!字 ។ល។ 😀 \u0301 \u200d ∯ ȸ \0 x"
 MARKS = '.…,;:!?。？」”)][—、*" \n\t\r'
 pieces = st.sampled_from([*WORDS.split(), *MARKS, " ", " ", " "]) | st.characters()
 texts = st.lists(pieces, max_size=60).map("".join)

@@ -99,6 +99,12 @@ def test_there_is_a_pause_behind_a_comma_and_none_behind_the_last_word() -> None
     assert spans["yes."][1] == 2.0
 
 
+@pytest.mark.parametrize("mark", "،؛၊؟۔।॥။។｡")
+def test_there_is_a_pause_behind_the_marks_of_every_script(mark: str) -> None:
+    first, second = word_times(f"eins{mark} zwei", 2.0)
+    assert second.start_s > first.end_s
+
+
 def test_marks_within_a_number_are_no_pause() -> None:
     spans = _spans("about 1,000 people")
     assert spans["1,000"][1] == spans["people"][0]

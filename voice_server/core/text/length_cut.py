@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from voice_server.core.limits import TextLimits
 
-# An ASCII mark needs white space after it: 1,000 and 10:30 are no clauses.
-_CLAUSE_END = re.compile(r"[,;:]\s|[、，；：—]")
+# An ASCII or Arabic mark needs white space after it: 1,000 and 10:30 are no clauses.
+_CLAUSE_END = re.compile(r"[,;:،؛]\s|[、，；：—၊]")
 _FIRST_CLAUSE_END = re.compile(rf"(?<![\d.])(?:{_CLAUSE_END.pattern})")  # not in "March 3, 2024", nor behind "e.g.,"
 _ASIDE = re.compile(r"\([^()]*\)|\[[^\[\]]*\]")
 _PAIRS = list(zip("([{“«「『（《【", ")]}”»」』）》】", strict=True))

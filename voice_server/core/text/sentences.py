@@ -27,11 +27,15 @@ from voice_server.core.text.length_cut import clause_cut, length_cut
 
 _DEFAULTS = TextLimits()
 
-_WIDE_STOPS = "。！？｡؟۔।॥"  # of scripts that may put no white space after a sentence
+_WIDE_STOPS = "。！？｡؟۔।॥။។"  # of scripts that may put no white space after a sentence
 _EMOJI = "\u2600-\u27bf\U0001f000-\U0001faff\u200d\ufe0f\u20e3\u0300-\u036f"
-_BOUNDARY = re.compile(rf"\n|[.!?…{_WIDE_STOPS}]+[{re.escape(''.join(sorted(QUOTES_AND_BRACKETS)))}*_~`{_EMOJI}]*")
+_BOUNDARY = re.compile(
+    rf"\n|(?:(?!។ល)[.!?…{_WIDE_STOPS}])+"  # ។ល។ is Khmer for "etc."
+    rf"[{re.escape(''.join(sorted(QUOTES_AND_BRACKETS)))}*_~`{_EMOJI}]*"
+)
 _WIDE = frozenset(_WIDE_STOPS)
 _AFTER_WIDE_QUOTE = frozenset("とっのはを、，,；：")  # 「…。」と言った: the sentence around the quote goes on
+_KANA_OR_IDEOGRAPH = re.compile(r"[\u3005\u3040-\u30ff\u3400-\u9fff]")
 _ONE_WORD = re.compile(r"\s+\S+\s")
 _REST_OF_LINE = re.compile(r"[^\S\n]*\n")
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|\w+")  # a Chinese or Japanese character counts as a word
@@ -147,7 +151,7 @@ class SentenceSplitter:
         ahead = self._open[end : min(seen, end + self._limits.lookahead_chars)]
         if not ahead:  # the stop may be the first of "..." or that of "3.14"
             return _ends_if(not self._never_ends(match)) if is_last else _Verdict.UNDECIDED
-        if not _WIDE.isdisjoint(match[0]):
+        if _is_wide(match, ahead[0]):
             return _ends_if(match[0][-1] not in QUOTES_AND_BRACKETS or ahead[0] not in _AFTER_WIDE_QUOTE)
         if not ahead[0].isspace():
             return _Verdict.GOES_ON
@@ -176,6 +180,13 @@ class SentenceSplitter:
             return None
         self._judgements += 1
         return self._pysbd(before, ahead)
+
+
+def _is_wide(match: re.Match[str], following: str) -> bool:
+    """An ASCII mark may be meant for a wide one: 你好!我是小明. But it is part of the name in Yahoo!ニュース."""
+    before = match.string[match.start() - 1 : match.start()]
+    is_among_wide = _KANA_OR_IDEOGRAPH.match(before) and _KANA_OR_IDEOGRAPH.match(following)
+    return not _WIDE.isdisjoint(match[0]) or (match[0][0] in "!?" and is_among_wide is not None)
 
 
 def _verdict_by_character(ahead: str, is_all: bool) -> _Verdict:

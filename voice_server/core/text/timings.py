@@ -35,8 +35,8 @@ _WORD = re.compile(
     rf"[{_OPENING}]*[{_NO_SPACES}][^\w\s{_OPENING}]*"  # each is a word of its own, with the marks around it
     rf"|(?:(?![{_NO_SPACES}])\S)+"
 )
-_CLAUSE_END = re.compile(r"[,;:—、，；：…]\W*$")
-_SENTENCE_END = re.compile(r"[.!?。！？]\W*$")
+_CLAUSE_END = re.compile(r"[,;:،؛—、，；：၊…]\W*$")
+_SENTENCE_END = re.compile(r"[.!?。！？｡؟۔।॥။។]\W*$")
 _VOWELS = re.compile(r"[aeiouyæøœıаеиоуыэюяёіїєαεηιουωάέήίόύώ]+")
 _SILENT_E = re.compile(r"[^aeiouyl]es?$")
 _SPOKEN_SYMBOL = re.compile(r"[%$€£¥&+=@#°]")
