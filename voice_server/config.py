@@ -102,7 +102,11 @@ def _read(path: Path, problems: list[Problem]) -> Config:
         backend = _build(BackendConfig, node, f"backends.{name}", problems, name=name)
         if backend is not None:
             problems.extend(_mistakes(backend, node))
-            backends[name] = _absolute(backend, path.parent)
+            try:
+                backends[name] = _absolute(backend, path.parent)
+            except RuntimeError:  # of expanduser
+                text = "a path begins with ~ and a name that is no user's: write it from / on"
+                problems.append(Problem(node.line, f"backends.{name}", text))
     return Config(path=path, default=(top.default if top else "") or AUTO, backends=backends)
 
 

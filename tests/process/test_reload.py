@@ -154,9 +154,10 @@ def test_what_has_not_changed_is_left_alone(tmp_path: Path) -> None:
     [
         ({"workers": "many"}, "backends.tone.workers"),
         ({"wrkers": 2}, "did you mean workers?"),
+        ({"venv": {"path": "~no-such-user"}}, "a name that is no user's"),
         ({"scheduling": "fifo"}, "that needs a restart of the server"),
     ],
-    ids=["type", "key", "fixed"],
+    ids=["type", "key", "home", "fixed"],
 )
 def test_a_bad_file_is_refused_with_its_errors_and_changes_nothing(
     tmp_path: Path, settings: dict[str, Any], reason: str
