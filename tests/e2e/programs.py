@@ -43,12 +43,13 @@ def environ(folder: Path) -> dict[str, str]:
     }
 
 
-def program(script: str, *arguments: str, folder: Path, stdin: str = "") -> Outcome:
+def program(script: str, *arguments: str, folder: Path, stdin: str | bytes = "") -> Outcome:
     command = [sys.executable, str(HOME / script), *arguments]
+    given = stdin.encode() if isinstance(stdin, str) else stdin
     ended = subprocess.run(
-        command, input=stdin, capture_output=True, text=True, cwd=folder, env=environ(folder), timeout=3 * TIMEOUT_S
+        command, input=given, capture_output=True, cwd=folder, env=environ(folder), timeout=3 * TIMEOUT_S
     )
-    return Outcome(ended.returncode, ended.stdout, ended.stderr)
+    return Outcome(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
 
 
 class Terminal:

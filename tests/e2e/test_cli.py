@@ -23,7 +23,7 @@ backends:
 LONG = "This sentence takes its time, so that somebody can interrupt it before it has come to its far away end."
 
 
-def cli(folder: Path, *arguments: str, stdin: str = "") -> Outcome:
+def cli(folder: Path, *arguments: str, stdin: str | bytes = "") -> Outcome:
     return program("cli.py", "--backend", "tone", *arguments, folder=folder, stdin=stdin)
 
 
@@ -53,6 +53,17 @@ def test_a_text_may_come_from_a_pipe_or_a_file(tmp_path: Path, arguments: tuple[
     (tmp_path / "speech.txt").write_text("Hello there.")
     assert cli(tmp_path, *arguments, "--output", "a.pcm", stdin="Hello there.").code == 0
     assert (tmp_path / "a.pcm").read_bytes() == tone_bytes("Hello there.")
+
+
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])  # as Python reads in most locales, and in C
+@pytest.mark.parametrize("arguments", [("--text", "-"), ("--repl",)], ids=["a text", "lines"])
+def test_a_pipe_that_is_no_utf_8_is_spoken_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], errors: str
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", f"utf-8:{errors}")
+    ended = cli(tmp_path, *arguments, "--output", "a.pcm", stdin="A café.\n".encode("latin-1"))
+    assert (ended.code, ended.err.count("error"), ended.err.count("Traceback")) == (0, 0, 0)
+    assert (tmp_path / "a.pcm").read_bytes() == tone_bytes("A caf\ufffd.")
 
 
 def test_a_text_longer_than_the_server_holds_is_spoken_to_its_end(tmp_path: Path) -> None:

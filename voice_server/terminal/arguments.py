@@ -78,9 +78,9 @@ def run_program(main: Coroutine[Any, Any, int], exit_codes: Mapping[type[Excepti
 
     `exit_codes` names errors that are such, besides VoiceError.
     """
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without the sentence's letters shows "?"
+            stream.reconfigure(errors="replace")  # bytes that are no text, letters that a terminal lacks: "?"
     try:
         return asyncio.run(main)
     except VoiceError as error:
