@@ -253,6 +253,20 @@ def test_what_was_understood_is_sent_when_there_is_no_more_to_write_down(late: L
     expect(page.locator("#live-countdown")).to_have_text(re.compile("Sent in"))
 
 
+def test_what_was_understood_is_sent_though_what_was_said_next_went_wrong(late: Late) -> None:
+    page, text = late
+    say_held(page)
+    press(page)
+    expect(page.locator('[data-lamp="you"]')).to_have_class(re.compile("is-on"))
+    text.let_one_through()
+    expect(page.locator("#live-draft")).to_have_value(re.compile("440hz"))
+    text.fail()
+    expect(page.get_by_role("alert")).to_contain_text("no worker survived it")
+    assert not is_sent_soon(page)
+    page.mouse.up()
+    expect(page.locator("#live-countdown")).to_have_text(re.compile("Sent in"))
+
+
 def test_nothing_is_sent_from_a_tab_that_was_left(late: Late) -> None:
     page, text = late
     say_held(page)

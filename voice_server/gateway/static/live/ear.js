@@ -2,8 +2,8 @@
  * The microphone of a talk: open, it hears utterances, and tells what is said in them.
  *
  * Promises: the device is open only between `open` and `close`; whoever closes it still gets the text of what was said.
- * Events: `change` (open, or not), `level` {level, isSpeaking}, `speech` (somebody begins to speak), those of
- * transcription.js, and `refused` {reason} where there is no microphone.
+ * Events: `change` (open, or not), `level` {level, isSpeaking}, `speech` (somebody begins to speak), `silence`
+ * (an utterance has ended), those of transcription.js, and `refused` {reason} where there is no microphone.
  */
 
 import { Microphone } from "../voices/microphone.js";
@@ -78,7 +78,10 @@ export class Ear extends EventTarget {
     const to = {
       begin: () => this.#transcription.begin(sampleRate),
       hear: (block) => this.#transcription.hear(block),
-      end: () => this.#transcription.end(),
+      end: () => {
+        this.#transcription.end();
+        this.#tell("silence");
+      },
     };
     [this.#microphone, this.#utterances] = [microphone, new Utterances(sampleRate, to)];
     if (this.#isHeld) this.#utterances.hold();

@@ -97,6 +97,7 @@ export function mountTalk(root, { api, backends, conversation, wanted }) {
     tell(detail);
     sendSoon();
   });
+  ear.addEventListener("silence", sendSoon); // of an utterance that went wrong while it was said no text comes
   ear.addEventListener("overload", ({ detail }) => tell({ code: "overload", message: detail.policy }));
   ear.addEventListener("refused", ({ detail }) => {
     parts.hint.dataset.refused = detail.reason;
