@@ -142,7 +142,7 @@ def test_the_path_of_an_environment_is_relative_to_the_configuration(write, tmp_
     assert load_config(write(one("venv: {path: env}"))).backends["mine"].venv.path == tmp_path / "env"
 
 
-@pytest.mark.parametrize("keys", ["adapter: ~no-such-user/engine.py:Engine", "{adapter: m, venv: {path: ~no-such-user}}"])
+@pytest.mark.parametrize("keys", ["adapter: ~no-such-user/engine.py:E", "{adapter: m, venv: {path: ~no-such-user}}"])
 def test_a_path_in_the_home_of_nobody_is_a_problem_of_its_backend(refusal, keys):
     (problem,) = refusal(f"default: mine\nbackends:\n  mine:\n    {keys}\n").problems
     assert problem.startswith("4: backends.mine: ") and "no user's" in problem
