@@ -6,10 +6,13 @@ import os
 import socket
 import stat
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.harness import wait_until
 from tests.unit.voice_folder import ADA, BOB, copies, files, in_this_process, store_of
 from voice_server.core.errors import BadSample, VoiceExists
 from voice_server.core.limits import VoiceLimits
@@ -155,23 +158,44 @@ def test_f2_a_device_and_a_socket_are_no_recordings(store: VoiceStore, folder: P
     assert set(store.problems) == {"zeros.wav", "talk.wav"}
 
 
-def test_f2_what_may_not_be_read_is_left_out_with_the_reason(tmp_path: Path) -> None:
-    secret = tmp_path / "secret.wav"
-    secret.write_bytes(ADA)
-    secret.chmod(0)
-    if os.geteuid():
-        with pytest.raises(BadSample, match="Permission denied"):
-            read_plain(secret, 2**20, "the recording")
-        return
+@contextmanager
+def no_administrator() -> Iterator[None]:
+    """Without the right to read everything, for a while."""
+    user = os.geteuid()
+    os.seteuid(user or 65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+def test_f2_what_may_not_be_read_is_left_out_with_the_reason() -> None:
     with tempfile.TemporaryDirectory() as open_folder:
         os.chmod(open_folder, 0o755)
-        secret = secret.rename(Path(open_folder) / "secret.wav")
-        os.seteuid(65534)
-        try:
-            with pytest.raises(BadSample, match="Permission denied"):
-                read_plain(secret, 2**20, "the recording")
-        finally:
-            os.seteuid(0)
+        secret = Path(open_folder) / "secret.wav"
+        secret.write_bytes(ADA)
+        secret.chmod(0)
+        with no_administrator(), pytest.raises(BadSample, match="Permission denied"):
+            read_plain(secret, 2**20, "the recording")
+
+
+def test_a_recording_that_may_be_read_at_last_becomes_a_voice(tmp_path: Path) -> None:
+    def is_read_when_allowed() -> bool:
+        recording.chmod(0o644)  # the clock of the kernel may stand still between one change and the next
+        store.scan()
+        return list(store.samples) == ["ada"]
+
+    with tempfile.TemporaryDirectory() as open_folder:
+        os.chmod(open_folder, 0o755)
+        recording = Path(open_folder) / "ada.wav"
+        recording.write_bytes(ADA)
+        recording.chmod(0)
+        store = VoiceStore(Path(open_folder), VoiceLimits(), in_this_process, tmp_path / "home")
+        with no_administrator():
+            store.scan()
+        assert "Permission denied" in store.problems["ada.wav"]
+        wait_until(is_read_when_allowed, "it is a voice")
+        assert store.problems == {}
 
 
 def test_f2_a_file_that_becomes_a_link_after_it_was_judged_is_not_followed(folder: Path, tmp_path: Path) -> None:

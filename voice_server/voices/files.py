@@ -18,8 +18,8 @@ from voice_server.core.errors import BadSample, SampleTooLarge
 _DRAFT_PREFIX, _DRAFT_SUFFIX = ".draft-", ".new"
 _ABANDONED_S = 600.0  # far longer than any draft is worked on, soon enough for what may be somebody's voice
 
-Stat = tuple[int, int, int]  # inode, size, mtime: what changes when a file does
-NO_FILE: Stat = (0, 0, 0)
+Stat = tuple[int, int, int, int]  # inode, size, mtime, ctime: what changes when a file does, or who may read it
+NO_FILE: Stat = (0, 0, 0, 0)
 
 
 def stat_of(path: Path) -> Stat:
@@ -27,7 +27,7 @@ def stat_of(path: Path) -> Stat:
         found = path.lstat()
     except OSError:
         return NO_FILE
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def read_plain(path: Path, most: int, what: str) -> bytes:
