@@ -6,6 +6,7 @@ import pytest
 
 from tests.cost import costs_less
 from voice_server.core.text.abbreviations import Doubt, PysbdJudge, doubt_about, ends_before_word
+from voice_server.core.text.sentences import SentenceSplitter
 
 
 def doubt_of(text: str, stop: str = ".") -> Doubt:
@@ -56,6 +57,31 @@ def test_an_exclamation_or_a_question_ends_also_after_an_abbreviation(stop: str)
 )
 def test_simple_rules_stand_in_for_a_judge_without_an_opinion(before: str, ahead: str, ends: bool) -> None:
     assert ends_before_word(before, ".", ahead, has_no_opinion) is ends
+
+
+# "|" marks the cuts.
+@pytest.mark.parametrize(
+    "marked",
+    [
+        "El Sr. García y la Sra. López, con la Srta. Vega, llegan. |Bien.",
+        "John Smith Sr. |He was old.",
+        "Ud. tiene razón. |Gracias a Ud. |Hasta luego.",
+        "Vea la pág. 12 y el núm. 5. |Bien.",
+        "Los EE. UU. desde ayer. |En EE. UU. |Pero no.",
+        "O Sr. Silva e a Dra. Maria. |Bom.",
+        "Il Sig. Rossi e il Dott. Bianchi. |Bene.",
+        "Das ist z. B. Äpfel, d. h. immer Obst. |Ja.",
+        "Dus bijv. Amsterdam van mevr. Jansen. |Ja.",
+        "Miasto np. Warszawa. |Tak.",
+        "Это ул. Ленина. |Да.",
+        "Solve for x. |A proof follows.",
+    ],
+)
+def test_a_title_or_an_abbreviation_of_another_language_is_not_cut_from_what_it_belongs_to(marked: str) -> None:
+    sentences = marked.split("|")
+    for pieces in ["".join(sentences)], list("".join(sentences)):
+        splitter = SentenceSplitter()
+        assert [sentence for piece in pieces for sentence in splitter.push(piece)] + splitter.flush() == sentences
 
 
 @pytest.mark.parametrize(("before", "ends"), [("The answer is no.", True), ("We met J.", False)])

@@ -1,12 +1,14 @@
-"""Sentences that do not end, cut by their length."""
+"""Sentences cut before their end: by their length, and behind the first clause."""
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from voice_server.core.limits import TextLimits
 from voice_server.core.text.length_cut import clause_cut
-from voice_server.core.text.sentences import SentenceSplitter
+from voice_server.core.text.sentences import SentenceSplitter, split_clause
 
 FULL = TextLimits()
 SHORT = TextLimits(sentence_soft_chars=12, sentence_hard_chars=20)
@@ -103,3 +105,49 @@ def test_the_first_clause_that_can_stand_alone_ends_where_a_reader_would_breathe
 @pytest.mark.parametrize(("chars", "is_cut"), [(24, False), (25, True)])
 def test_a_clause_that_goes_ahead_is_long_enough(chars: int, is_cut: bool) -> None:
     assert bool(clause_cut("x" * (chars - 1) + ", and more", FULL)) == is_cut
+
+
+# The first clause, ahead of its sentence
+
+CLAUSE, REST = "I think that we should leave, ", "before it begins to rain again. "
+
+
+def test_a_clause_is_taken_from_the_open_sentence_which_goes_on_behind_it() -> None:
+    splitter = SentenceSplitter()
+    assert splitter.push("  \n" + CLAUSE + "before") == []
+    assert splitter.take_clause() == "  \n" + CLAUSE
+    assert splitter.push(" it begins to rain again. So") == [REST]
+    assert splitter.flush() == ["So"]
+
+
+def test_white_space_is_no_clause() -> None:
+    splitter = SentenceSplitter()
+    splitter.push(" ")
+    assert (splitter.take_clause(), splitter.pending) == ("", " ")
+
+
+def test_no_clause_is_taken_while_an_earlier_end_is_in_doubt() -> None:
+    splitter = SentenceSplitter()
+    splitter.push("We have apples, pears etc. ")
+    assert splitter.take_clause() == ""
+    splitter = SentenceSplitter()
+    splitter.push("We have apples and plums and pears, ")
+    assert splitter.take_clause() == "We have apples and plums and pears, "
+
+
+@given(st.lists(st.sampled_from([CLAUSE, REST, "etc. ", "Mr. ", ", ", "(", ") ", '"', "\n", "x" * 30, "3, ", "a"])))
+def test_taking_clauses_at_any_time_loses_nothing_of_the_text(pieces: list[str]) -> None:
+    splitter, sentences = SentenceSplitter(), list[str]()
+    for piece in pieces:
+        sentences += splitter.push(piece)
+        sentences.append(splitter.take_clause())
+    sentences += splitter.flush()
+    assert "".join(sentences).rstrip() == "".join(pieces).rstrip()
+
+
+def test_a_sentence_is_split_where_both_parts_are_long_enough() -> None:
+    assert split_clause(CLAUSE + REST) == [CLAUSE, REST]
+    assert split_clause(CLAUSE + "now. ") == [CLAUSE + "now. "]
+    least = CLAUSE + "x" * FULL.eager_clause_chars
+    assert (len(split_clause(least)), len(split_clause(least[:-1]))) == (2, 1)
+    assert split_clause(REST) == [REST]

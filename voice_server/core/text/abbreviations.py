@@ -24,8 +24,13 @@ def _words(text: str) -> frozenset[str]:
 # Always followed by a name, a number or an example: waiting for the next word would tell nothing.
 _NEVER_LAST = _words(
     """mr mrs ms mx dr prof rev hon gen col maj capt cmdr lt sgt cpl sen gov rep st mt messrs mme mlle hr fr
-    vs cf viz approx fig e.g i.e ca bzw evtl ggf inkl nr vgl z.b d.h u.a"""
+    vs cf viz approx fig e.g i.e ca bzw evtl ggf inkl nr vgl z.b d.h u.a
+    sra srta dra profa sig dott pág núm bijv dhr mevr ул"""
 )
+# El Sr. García, EE. UU., np. Warszawa; but "John Smith Sr. He": they end a sentence only before a usual first word.
+_SELDOM_LAST = _words("sr ee np")
+# Spanish, in the middle of a sentence as well as at its end; pysbd knows none of them.
+_BEFORE_LOWER_CASE = _words("ud uds vd vds uu")
 # Abbreviations only when capitalised (Me. is Maine): "Tell me." must not wait for the next word.
 _ORDINARY_WORDS = _words("is me man may ok ill art mass miss ore wash pa la arc ark con mar sun sat")
 _ABBREVIATIONS = frozenset(Standard.Abbreviation.ABBREVIATIONS) | _words("usw mon tue wed thu fri sat sun")
@@ -42,6 +47,7 @@ _WORD_EDGE = re.compile(r"[\s(\[{\"“‘«*_~`/—–-]")
 _DOTTED = re.compile(r"[^\W\d_]{1,2}(?:\.[^\W\d_]{1,2})+")
 _ORDINAL = re.compile(r"\d{1,3}")
 _LIST_MARKER = re.compile(r"[-*•>#\s]*(?:\d{1,3}|[A-Za-z]|[ivxIVX]{1,4})")
+_REST_OF_SPACED = re.compile(r"\s*[^\W\d_]\.")
 _NEXT_WORD = re.compile(r"\W*(\w+)")
 
 
@@ -79,7 +85,9 @@ def _doubt_about_word(word: str) -> Doubt:
     lower = word.lower()
     if lower in _NEVER_LAST:
         return Doubt.NEVER_ENDS
-    if _ORDINAL.fullmatch(word) or _is_initial(word) or _DOTTED.fullmatch(word):
+    if lower in _BEFORE_LOWER_CASE:
+        return Doubt.NEXT_CHARACTER
+    if lower in _SELDOM_LAST or _ORDINAL.fullmatch(word) or _is_initial(word) or _DOTTED.fullmatch(word):
         return Doubt.NEXT_WORD
     return Doubt.NEXT_WORD if lower in _ABBREVIATIONS and word not in _ORDINARY_WORDS else Doubt.NONE
 
@@ -103,8 +111,14 @@ def ends_before_word(before: str, stop: str, ahead: str, judge: Judge) -> bool:
     if _ORDINAL.fullmatch(word):
         return _number_ends(before[: len(before) - len(word)], ahead)
     following = _NEXT_WORD.match(ahead)
-    if _is_initial(word) and following and following[1] in _SENTENCE_STARTERS:
-        return True  # "Plan B. We go": pysbd takes every single letter for a person's initial
+    is_starter = following is not None and following[1] in _SENTENCE_STARTERS
+    if word.lower() in _SELDOM_LAST:
+        return is_starter
+    if _is_initial(word):
+        if _is_spaced(word, ahead):
+            return False
+        if is_starter:
+            return True  # "Plan B. We go": pysbd takes every single letter for a person's initial
     verdict = judge(before + stop, ahead)
     return _ends_by_rule(word, ahead) if verdict is None else verdict
 
@@ -122,6 +136,11 @@ def _ends_by_rule(word: str, ahead: str) -> bool:
         return ahead.strip() in _SENTENCE_STARTERS
     first = ahead.lstrip()[0]
     return not (first.islower() or first.isdigit())
+
+
+def _is_spaced(letter: str, ahead: str) -> bool:
+    """The stop belongs to a spaced abbreviation: that of the z in "z. B. Wasser", of the h in "d. h. immer"."""
+    return letter.islower() and (ahead.lstrip()[0].islower() or _REST_OF_SPACED.match(ahead) is not None)
 
 
 def _is_initial(word: str) -> bool:
