@@ -80,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     install = commands.add_parser("install", help="build the environments of backends ahead", parents=[common])
     install.add_argument("backends", nargs="*", metavar="BACKEND", help="default: the one that would be used")
     install.add_argument("--weights", action="store_true", help="also download their models")
+    install.add_argument("--prune", action="store_true", help="then remove environments that no backend needs")
     install.set_defaults(run=_install)
     doctor = commands.add_parser("doctor", help="tell what is installed and what is wrong", parents=[common])
     doctor.set_defaults(run=lambda given: run_doctor(load_config(given.config), VenvStore()))
@@ -263,7 +264,8 @@ def _limits(given: argparse.Namespace) -> Limits:
 
 
 def _install(given: argparse.Namespace) -> int:
-    return run_install(load_config(given.config), given.backends, VenvStore(), weights=given.weights)
+    config = load_config(given.config)
+    return run_install(config, given.backends, VenvStore(), weights=given.weights, prune=given.prune)
 
 
 def _voices(given: argparse.Namespace) -> int:

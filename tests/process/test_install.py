@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from tests.conftest import LOAD_S, ROOT
 from voice_server.config import BackendConfig, Config, VenvSpec
 from voice_server.terminal.install import run_install
 from voice_server.venvs import VenvStore
@@ -68,6 +72,20 @@ def test_pruning_removes_what_the_configuration_does_not_need(install, store):
     code, said = install("tone", prune=True)
     assert code == 0 and f"removed {store.folder(gone.venv)}" in said
     assert store.find(TONE.venv) and store.find(gone.venv) is None
+
+
+def test_what_doctor_advises_for_an_old_environment_is_a_command(store, tmp_path):
+    store.build("gone", VenvSpec(requirements=("idna",)), lambda _: None)
+    (tmp_path / "mine.yaml").write_text(f"backends: {{mine: {{adapter: m, venv: {{path: {sys.prefix}}}}}}}")
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "VOICE_SERVER_HOME": str(tmp_path), "COLUMNS": "200"}
+
+    def told(*arguments: str) -> str:
+        command = [sys.executable, "-m", "voice_server", *arguments, "--config", "mine.yaml"]
+        return subprocess.run(command, env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=LOAD_S).stdout
+
+    assert "python -m voice_server install --prune" in told("doctor")
+    assert "which no backend needs" in told("install", "mine", "--prune")
+    assert "old environment" not in told("doctor")
 
 
 def test_weights_are_fetched_where_the_environment_is_ready(install):
