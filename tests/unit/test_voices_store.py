@@ -125,11 +125,41 @@ def test_a_file_that_was_mended_becomes_a_voice(store: VoiceStore, folder: Path)
 
 def test_a_refused_recording_is_judged_once(folder: Path) -> None:
     judged: list[Path] = []
-    store = VoiceStore(folder, VoiceLimits(), lambda source, _: judged.append(source) or b"broken", folder / "home")
+
+    def studio(source: Path, _: Path) -> bytes:
+        judged.append(source)
+        return b'{"refused": "it is silent"}'
+
+    store = VoiceStore(folder, VoiceLimits(), studio, folder.parent / "home")
     (folder / "ada.wav").write_bytes(ADA)
     for _ in range(3):
         store.scan()
     assert judged == [folder / "ada.wav"]
+    assert store.problems == {"ada.wav": "it is silent"}
+
+
+def test_a_studio_that_breaks_for_a_moment_is_asked_again(folder: Path) -> None:
+    told = [b"", b""]
+
+    def studio(source: Path, target: Path) -> bytes:
+        return told.pop() if told else in_this_process(source, target)
+
+    store = VoiceStore(folder, VoiceLimits(), studio, folder.parent / "home")
+    (folder / "ada.wav").write_bytes(ADA)
+    store.scan()
+    assert "could not be decoded" in store.problems["ada.wav"]
+    store.scan()
+    store.scan()
+    assert (list(store.samples), store.problems) == (["ada"], {})
+
+
+def test_a_recording_of_which_the_studio_always_dies_is_refused_after_a_few_tries(folder: Path) -> None:
+    tried: list[Path] = []
+    store = VoiceStore(folder, VoiceLimits(), lambda source, _: tried.append(source) or b"", folder.parent / "home")
+    (folder / "ada.wav").write_bytes(ADA)
+    for _ in range(9):
+        store.scan()
+    assert tried == [folder / "ada.wav"] * 3
     assert "could not be decoded" in store.problems["ada.wav"]
 
 

@@ -10,6 +10,7 @@ import hashlib
 import logging
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -33,6 +34,8 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 _OWNER = "samples"  # the file in a folder of copies that says whose they are
+_TRIES = 3  # of a studio that breaks
+_BROKEN = "it could not be decoded in the time and memory that a recording needs: save it anew as wav"
 
 
 class CleanCopies:
@@ -44,6 +47,7 @@ class CleanCopies:
         self._studio = studio
         self._room = room
         self._refused: dict[str, str] = {}  # by key: a recording is judged once
+        self._breaks: Counter[str] = Counter()  # by key: how often the studio broke
 
     def path(self, key: str) -> Path:
         return self._folder / f"{key}.wav"
@@ -66,24 +70,33 @@ class CleanCopies:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_whole(self._folder / _OWNER, self._samples)
             with draft(self._folder) as new:
-                refused = self._clean(original, new)
-                if not refused:
+                verdict = self._clean(original, new)
+                if verdict == Verdict():
                     new.replace(self.path(key))
                     return
-            self._refused[key] = refused
-        raise BadSample(self._refused[key])
+            self._remember(key, verdict)
+        raise BadSample(self._refused.get(key, _BROKEN))
 
-    def _clean(self, original: Path, new: Path) -> str:
-        """Why it cannot be cleaned, or "". Raises StorageFull."""
+    def _clean(self, original: Path, new: Path) -> Verdict | None:
+        """None if the studio broke. Raises StorageFull."""
         if shutil.disk_usage(self._folder).free < self._room:  # or a full disk would keep the studio busy
             raise _unwritten("no space is left")
         try:
             verdict = msgspec.json.decode(self._studio(original, new), type=Verdict)
         except msgspec.MsgspecError:
-            return "it could not be decoded in the time and memory that a recording needs: save it anew as wav"
+            return None
         if verdict.unwritten:
             raise _unwritten(verdict.unwritten)
-        return verdict.refused
+        return verdict
+
+    def _remember(self, key: str, verdict: Verdict | None) -> None:
+        """A studio that broke may have been short of memory or time for a moment: it is asked again, not for ever."""
+        if verdict is not None:
+            self._refused[key] = verdict.refused
+            return
+        self._breaks[key] += 1
+        if self._breaks[key] == _TRIES:
+            self._refused[key] = _BROKEN
 
     def listed(self) -> list[str]:
         try:
@@ -101,6 +114,7 @@ class CleanCopies:
             if name != _OWNER and not is_draft(name) and name.partition(".")[0] not in keys:
                 self._remove(self._folder / name)
         self._refused = {key: why for key, why in self._refused.items() if key in keys}
+        self._breaks = Counter({key: breaks for key, breaks in self._breaks.items() if key in keys})
 
     def forget_lost_folders(self) -> None:
         """Remove the copies of folders of samples that are no more: nobody else would ever look at them."""
