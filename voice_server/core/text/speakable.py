@@ -17,7 +17,8 @@ _INFO = re.compile(r"(?:[\w{][^\s`]*)?[^\S\n]*\n")  # the language of the code, 
 _PASSES = 6  # removing marks may bring new ones together; what is still unsettled then is hostile
 
 _CONTROL_TOKEN = re.compile(r"<\|[^|<>]{0,60}\|>|</?(?:s|bos|eos|pad|unk|mask|br|br /|br/)>", re.IGNORECASE)
-_EMOJI_RANGES = "\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff\U000e0020-\U000e007f"
+_SIGNS = "\u2139\u231a\u231b\u23cf\u23e9-\u23fa\u25b6\u25c0\u25fb-\u25fe"  # clocks and buttons; ⌘ and the like are read
+_EMOJI_RANGES = f"{_SIGNS}\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff\U000e0020-\U000e007f"
 _EMOJI = re.compile(rf"[{_EMOJI_RANGES}][{_EMOJI_RANGES}\u200d\ufe0f]*|[\ufe0e\ufe0f\u20e3]")
 _IMAGE_OR_LINK = re.compile(  # a link target may hold one pair of brackets and a title
     r"!?\[([^\[\]]*)\]\([^()\s]*(?:\([^()\s]*\)[^()\s]*)?(?:\s+[\"'][^\"']*[\"'])?\)"
