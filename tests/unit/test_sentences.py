@@ -97,6 +97,9 @@ HARD_TEXTS = [
     "no stop at all",
     "♨ hot. |Next ∯ one ȸ here. |☉ end.",
     "nul\0here. |Next.",
+    "« Bonjour ! » dit-il. |« Oui. » répond-elle. |Non.",
+    "Read [What is it? A guide](https://example.com/a) now. |[Really?] |Yes.",
+    "Left [open. " + "It is a long way. " * 5 + "|It is a long way. |Yes.",
 ]
 
 
@@ -216,7 +219,7 @@ def test_joining_nothing_gives_nothing() -> None:
 
 
 WORDS = "a We z. Sr. Ud. etc. no. U.S. Dr. 3. 12 14 p.m. I. ... [laugh] 字 と 字!字 ។ល។ 😀 \u0301 \u200d ∯ ȸ \0 x"
-MARKS = '.…,;:!?。？」”)][—、*" \n\t\r'
+MARKS = '.…,;:!?。？」”«»)][—、*" \n\t\r'
 pieces = st.sampled_from([*WORDS.split(), *MARKS, " ", " ", " "]) | st.characters()
 texts = st.lists(pieces, max_size=60).map("".join)
 

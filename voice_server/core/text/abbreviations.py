@@ -42,6 +42,7 @@ _AFTER_ORDINAL = _words(
 )
 _BEFORE_ORDINAL = _words("der dem den des vom zum beim")  # not "am" and "die": English words
 
+_LINK_CHARS = 80  # the text of a link is seldom longer; what is merely left open does not swallow the answer
 _WORD_CHARS = 24  # no abbreviation is longer; keeps every look back at constant cost
 _WORD_EDGE = re.compile(r"[\s(\[{\"“‘«*_~`/—–-]")
 _DOTTED = re.compile(r"[^\W\d_]{1,2}(?:\.[^\W\d_]{1,2})+")
@@ -67,8 +68,10 @@ class Judge(Protocol):
 
 def doubt_about(text: str, start: int, end: int) -> Doubt:
     """The doubt about the stop and its closing quotes at text[start:end], in a sentence that begins at text[0]."""
+    if _is_in_link(text, end):
+        return Doubt.NEVER_ENDS
     stop = text[start:end]
-    is_quoted = not QUOTES_AND_BRACKETS.isdisjoint(stop)
+    is_quoted = not QUOTES_AND_BRACKETS.isdisjoint(stop) or text.count("«", 0, start) > text.count("»", 0, start)
     if "!" in stop or "?" in stop:
         return Doubt.NEXT_CHARACTER if is_quoted else Doubt.NONE
     if stop.count(".") != 1 or "…" in stop:
@@ -77,6 +80,12 @@ def doubt_about(text: str, start: int, end: int) -> Doubt:
     if doubt is not Doubt.NEVER_ENDS and _LIST_MARKER.fullmatch(text, 0, start):
         return Doubt.NEVER_ENDS
     return Doubt.NEXT_CHARACTER if doubt is Doubt.NONE and is_quoted else doubt
+
+
+def _is_in_link(text: str, end: int) -> bool:
+    """The end stands in brackets: [What is it? A guide](https://example.com)."""
+    near = text[max(0, end - _LINK_CHARS) : end]
+    return near.rfind("[") > near.rfind("]")
 
 
 def _doubt_about_word(word: str) -> Doubt:
@@ -100,7 +109,7 @@ def word_before(text: str, end: int) -> str:
 def ends_before_character(ahead: str) -> bool:
     """Whether a stop ends its sentence, by the first character after white space. `ahead` is not blank."""
     first = ahead.lstrip()[0]
-    return not (first.islower() or first in ".…,;:–—")
+    return not (first.islower() or first in ".…,;:–—»")
 
 
 def ends_before_word(before: str, stop: str, ahead: str, judge: Judge) -> bool:
