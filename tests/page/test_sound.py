@@ -190,6 +190,20 @@ def test_a_long_text_waits_on_this_side_until_the_server_takes_it(talk: Talk, pa
     talk.wait_finished()
 
 
+WITHOUT_LONG_TIMERS = """() => {
+  const { setTimeout } = window;
+  window.setTimeout = (act, ms) => (ms < 5000 ? setTimeout(act, ms) : 0);
+}"""
+
+
+def test_a_long_piece_of_code_between_two_sentences_is_passed_over(talk: Talk, page: Page) -> None:
+    code = "\n```\n" + "total = total + number * number\n" * 850 + "```\n"
+    page.evaluate(WITHOUT_LONG_TIMERS)  # the code is typed because the server says that it speaks none of it
+    talk.say(f"Hello there.{code}How are you?", backend="tone", opts=QUICK)
+    talk.wait_finished()
+    assert talk.read("[take.state, take.typedChars === take.text.length, talk.problems]") == ["complete", True, []]
+
+
 WITHOUT_AUDIO_THREAD = "Object.defineProperty(BaseAudioContext.prototype, 'audioWorklet', { value: undefined })"
 
 

@@ -12,7 +12,7 @@ import { Typist } from "./tokens.js";
 
 const RATE = "native"; // nothing is resampled on the way: the player takes any rate
 const AHEAD_CHARS = 16 * 1024; // of text that is not being rendered yet; the server refuses more than twice as much
-const STALL_MS = 5_000; // without a message: what was sent held nothing to speak, such as a page of code
+const STALL_MS = 5_000; // without a message: what was sent is no sentence, such as a page of blank lines
 const IDLE_CODES = ["idle_timeout", "going_away"]; // no news for a person while nothing is being said
 const NAMES = { error: "problem" };
 
@@ -171,10 +171,16 @@ export class Speech extends EventTarget {
     if (message.type === "done") this.#isAnswering = false;
     if (message.type === "error") this.#wasTold = true;
     if (!this.#texts) return;
-    if (message.event === "accepted") this.#texts.accepted.push(message.text.length);
+    if (message.event === "accepted") this.#noteAccepted(message);
     if (message.type === "generating") this.#noteRendering(message.index);
     this.#watchForStall();
     this.#typist.nudge();
+  }
+
+  /** What is not spoken is never rendered: it counts at once, and not when one behind it is. */
+  #noteAccepted({ text, spoken = true }) {
+    this.#texts.accepted.push(spoken ? text.length : 0);
+    if (!spoken) this.#texts.rendered += text.length;
   }
 
   #noteRendering(index) {
