@@ -143,6 +143,16 @@ def test_times_are_told_only_to_who_asks() -> None:
     assert {message["type"] for message in told} == {"chunk"}
 
 
+def test_an_end_without_a_part_of_its_own_is_told_behind_the_one_before() -> None:
+    replies = _replies(ends=(False,))
+    replies.expect_end(is_last=False, has_part=False)
+    replies.expect_end(is_last=True, has_part=False)
+    _told(replies, AudioChunk(0, SECOND))
+    told = [message["type"] for message in _told(replies, AnswerDone())]
+    assert told == ["flush_done", "flush_done", "done"]
+    assert replies.is_over
+
+
 def test_a_flush_ends_a_part_and_the_last_part_the_context() -> None:
     replies = _replies(ends=(False, True))
     told = _told(replies, AudioChunk(0, SECOND), AnswerDone())
