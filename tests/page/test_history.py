@@ -118,20 +118,10 @@ def test_a_database_of_another_version_is_completed_and_keeps_what_it_has(new_pa
     expect(page.locator(ENTRY)).to_have_count(2)
 
 
-def test_a_browser_that_keeps_nothing_says_so_and_the_list_works(page: Page, server: PageServer) -> None:
-    page.add_init_script(REFUSED)
-    seen = Seen(page, server)
-    expect(page.locator("#history")).to_contain_text("This browser keeps nothing here")
-    seen.say_all(opts=QUICK)
-    page.locator(f"{ENTRY} .history-play").click()
-    until_state(page, "speaking")
-
-
-def test_a_browser_that_keeps_facts_but_no_sound_keeps_nothing_and_the_list_works(
-    page: Page, server: PageServer
-) -> None:
-    """As WebKit in a private window: webkit.org/b/156347."""
-    page.add_init_script(NO_BLOBS)
+@pytest.mark.parametrize("refusal", [REFUSED, NO_BLOBS], ids=["no database", "no sound in it"])
+def test_a_browser_that_keeps_nothing_says_so_and_the_list_works(page: Page, server: PageServer, refusal: str) -> None:
+    """No sound, but facts, is WebKit in a private window: webkit.org/b/156347."""
+    page.add_init_script(refusal)
     seen = Seen(page, server)
     expect(page.locator("#history")).to_contain_text("This browser keeps nothing here")
     seen.say_all(opts=QUICK)

@@ -224,13 +224,18 @@ def is_sent_soon(page: Page) -> bool:
     return page.locator("#live-countdown").text_content() != "" or messages(page) != []
 
 
-def test_half_a_thought_is_not_sent_while_the_rest_is_being_said(late: Late) -> None:
-    page, text = late
+def understand_while_speaking(page: Page, text: LateText) -> None:
+    """The text of one utterance comes while the next one is being said."""
     say_held(page)
     press(page)
     expect(page.locator('[data-lamp="you"]')).to_have_class(re.compile("is-on"))
     text.let_one_through()
     expect(page.locator("#live-draft")).to_have_value(re.compile("440hz"))
+
+
+def test_half_a_thought_is_not_sent_while_the_rest_is_being_said(late: Late) -> None:
+    page, text = late
+    understand_while_speaking(page, text)
     assert not is_sent_soon(page)
     page.mouse.up()
     text.let_one_through()
@@ -255,11 +260,7 @@ def test_what_was_understood_is_sent_when_there_is_no_more_to_write_down(late: L
 
 def test_what_was_understood_is_sent_though_what_was_said_next_went_wrong(late: Late) -> None:
     page, text = late
-    say_held(page)
-    press(page)
-    expect(page.locator('[data-lamp="you"]')).to_have_class(re.compile("is-on"))
-    text.let_one_through()
-    expect(page.locator("#live-draft")).to_have_value(re.compile("440hz"))
+    understand_while_speaking(page, text)
     text.fail()
     expect(page.get_by_role("alert")).to_contain_text("no worker survived it")
     assert not is_sent_soon(page)
